@@ -43,7 +43,7 @@ def list_(data_dir: Path | None, as_json: bool) -> None:
     if as_json:
         console.print_json(rows)
         return
-    columns = ("name", "images", "classes", "train", "test", "here", "title")
+    columns = ("name", "title", "images", "classes", "train", "test", "here")
     out = console.stdout()
     out.print(
         console.table(
@@ -51,15 +51,16 @@ def list_(data_dir: Path | None, as_json: bool) -> None:
             (
                 (
                     row["name"],
+                    row["title"],
                     "x".join(map(str, row["shape"])),
                     row["classes"],
                     f"{row['train']:,}",
                     f"{row['test']:,}",
-                    "yes" if row["folder"] else console.size(row["download_bytes"]),
-                    row["title"],
+                    "yes" if row["folder"] else f"no ({console.size(row['download_bytes'])})",
                 )
                 for row in rows
             ),
+            left=2,
         )
     )
     out.print("\nnumbaconv data download NAME brings one here. --json shows licences, sources and folders.")
