@@ -1,0 +1,34 @@
+"""Networks: modules, layers and losses by the names, arguments and semantics of ``torch.nn``."""
+
+from .activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from .container import Sequential
+from .conv import Conv1d, Conv2d, Conv3d
+from .init import manual_seed
+from .linear import Linear
+from .loss import CrossEntropyLoss
+from .module import Buffer, Module, Parameter
+from .pooling import AvgPool2d, MaxPool2d
+from .shape import Dropout, Flatten, Identity
+
+__all__ = [
+    "AvgPool2d",
+    "Buffer",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Flatten",
+    "Identity",
+    "Linear",
+    "LogSoftmax",
+    "MaxPool2d",
+    "Module",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+    "manual_seed",
+]

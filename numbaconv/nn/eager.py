@@ -1,0 +1,75 @@
+"""Running a module on NumPy arrays: trace it once for their shapes, then replay the plan.
+
+It is the path every graph takes; only the finished plan is remembered here, so that a call need not trace again. A plan
+counts as long as no attribute of any module was set since. What ``forward`` reads from elsewhere (globals, list
+elements) is read when it is traced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from numbaconv.graph import Graph, Tensor, compile_graph
+
+if TYPE_CHECKING:
+    from .module import Module
+
+# Plans a module keeps; a caller with ever new shapes must not fill the memory.
+_PLANS_PER_MODULE = 8
+
+_plans: WeakKeyDictionary[Module, dict[Any, tuple[Any, type | None]]] = WeakKeyDictionary()
+_structure = 0  # Counts the changes to modules.
+
+
+def forget_plans() -> None:
+    """Make all plans traced so far stale; called when an attribute of a module changes."""
+    global _structure
+    _structure += 1
+
+
+def structure() -> int:
+    """Return a number that is another one whenever a module was changed: what was traced from modules is stale then."""
+    return _structure
+
+
+def run(module: Module, args: Sequence[Any]) -> Any:
+    """Run a module on arrays and return the array, or the tuple or list of arrays, that ``forward`` returns.
+
+    Raises:
+        TypeError: if an argument is not an array, or ``forward`` returns something else than tensors.
+    """
+    arrays = [_as_array(module, argument) for argument in args]
+    key = (_structure, tuple((array.shape, array.dtype) for array in arrays))
+    plans = _plans.setdefault(module, {})
+    if key not in plans:
+        while len(plans) >= _PLANS_PER_MODULE:
+            del plans[next(iter(plans))]
+        plans[key] = _trace(module, arrays)
+    plan, container = plans[key]
+    outputs = plan.run(arrays)
+    return outputs[0] if container is None else container(outputs)
+
+
+def _trace(module: Module, arrays: Sequence[np.ndarray]) -> tuple[Any, type | None]:
+    """Return the plan, and the type that holds its outputs: ``None`` for a single one."""
+    graph = Graph()
+    result = module.forward(*(graph.input(array.shape, array.dtype) for array in arrays))
+    container = type(result) if isinstance(result, (tuple, list)) else None
+    tensors = [result] if container is None else list(result)
+    if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
+        raise TypeError(
+            f"{type(module).__name__}: forward() must return tensors made from its inputs, "
+            f"got {', '.join(type(tensor).__name__ for tensor in tensors) or 'nothing'}"
+        )
+    graph.output(*tensors)
+    return compile_graph(graph), container
+
+
+def _as_array(module: Module, argument: Any) -> np.ndarray:
+    if not hasattr(argument, "__array__"):
+        raise TypeError(f"{type(module).__name__}: expected NumPy arrays, got {type(argument).__name__}")
+    return np.asarray(argument)
