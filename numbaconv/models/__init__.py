@@ -1,0 +1,6 @@
+"""Ready networks, by name."""
+
+from .lenet import lenet5
+from .registry import build, names, recipe_of, register
+
+__all__ = ["build", "lenet5", "names", "recipe_of", "register"]
