@@ -1,0 +1,28 @@
+"""Training: the Trainer, run folders, checkpoints and metrics."""
+
+from .callback import Callback, FitInfo, StepInfo
+from .checkpoint import RunState
+from .errors import CheckpointError, Diverged, Interrupted
+from .metrics import EpochMetrics, accuracy, confusion_matrix, per_class
+from .run import RunFolder
+from .trainer import Trainer
+from .weights import load, read_metadata, save
+
+__all__ = [
+    "Callback",
+    "CheckpointError",
+    "Diverged",
+    "EpochMetrics",
+    "FitInfo",
+    "Interrupted",
+    "RunFolder",
+    "RunState",
+    "StepInfo",
+    "Trainer",
+    "accuracy",
+    "confusion_matrix",
+    "load",
+    "per_class",
+    "read_metadata",
+    "save",
+]
