@@ -13,9 +13,8 @@ from dataclasses import dataclass
 
 import click
 
+from .exits import INTERRUPTED
 from .lazy import LazyGroup
-
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 # Errors that speak to the user. Anything else is a fault of ours and says so.
 _EXPECTED = (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryError)

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import click
+
+
+class _Finite(click.FloatRange):
+    """A range of numbers without NaN and infinity, which Click's own lets through."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        number = super().convert(value, parameter, context)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", parameter, context)
+        return number
+
+
+POSITIVE = _Finite(min=0, min_open=True)
+NOT_NEGATIVE = _Finite(min=0)
+FRACTION = _Finite(min=0, max=1, max_open=True)
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 
@@ -13,7 +30,24 @@ QUIET = click.option("--quiet", "-q", is_flag=True, help="Print nothing but erro
 DATA_DIR = click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
-    help="Folder that holds the data set; else NUMBACONV_DATA_DIR, then the cache folder, then a download.",
+    metavar="FOLDER",
+    help="Where the data set lies; else NUMBACONV_DATA_DIR, the cache folder, or a download.",
 )
 
 THREADS = click.option("--threads", type=click.IntRange(min=1), help="Number of CPU threads.  [default: all]")
+
+
+def _refuse_cuda(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if value == "cuda":
+        raise click.ClickException("--device cuda is not available in this version, which computes on the CPU only")
+    return value
+
+
+DEVICE = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    callback=_refuse_cuda,
+    expose_value=False,
+    help="What to compute on; cuda is not available in this version.",
+)

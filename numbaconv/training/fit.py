@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,7 @@ class Fit:
         checkpoint_every_steps: int | None,
         keep_checkpoints: int | None,
         classes: list[str] | None,
+        config: Mapping[str, Any],
     ) -> None:
         self.trainer = trainer
         self.train = train
@@ -55,6 +56,7 @@ class Fit:
         self.checkpoint_every_steps = checkpoint_every_steps
         self.keep_checkpoints = keep_checkpoints
         self.classes = classes
+        self.config = config
         # Checked on resumption: with another of these, the rest of the run would not be the rest of the same run.
         self.identity = {
             "training images": len(train.labels),
@@ -127,6 +129,7 @@ class Fit:
         trainer = self.trainer
         schedule = asdict(trainer.schedule) if isinstance(trainer.schedule, Schedule) else {}
         return {
+            **self.config,
             **weights.describe(trainer.model),
             "optimizer": {"name": type(trainer.optimizer).__name__, **trainer.optimizer.settings()},
             "schedule": {"name": type(trainer.schedule).__name__, **schedule} if trainer.schedule else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,7 @@ class Trainer:
         checkpoint_every_steps: int | None = None,
         keep_checkpoints: int | None = None,
         classes: Sequence[str] | None = None,
+        config: Mapping[str, Any] | None = None,
     ) -> list[EpochMetrics]:
         """Train for a number of epochs.
 
@@ -126,6 +127,7 @@ class Trainer:
             checkpoint_every_steps: write checkpoints within epochs too.
             keep_checkpoints: how many of the checkpoints after an epoch to keep, the last ones; all by default.
             classes: names of the classes, for the report and the files of weights.
+            config: more for the run's configuration, such as which data these are.
 
         Returns:
             What each epoch of the run came to.
@@ -160,6 +162,7 @@ class Trainer:
             checkpoint_every_steps=checkpoint_every_steps,
             keep_checkpoints=keep_checkpoints,
             classes=None if classes is None else [str(name) for name in classes],
+            config=config or {},
         )
         with use_threads(self.threads):
             return fit.run_to(epochs, resume, on_compile)

@@ -1,0 +1,59 @@
+"""``numbaconv predict``: name what is in pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import console, options
+from .loading import open_weights
+
+_TOP = 5
+
+
+@click.command("predict")
+@click.argument("weights", metavar="RUN|WEIGHTS", type=click.Path(path_type=Path))
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--invert", is_flag=True, help="Swap dark and light, as for a dark digit on white paper.")
+@click.option("--dataset", metavar="NAME", help="Data set it was trained on, where WEIGHTS does not say.")
+@options.DATA_DIR
+@options.THREADS
+@options.JSON
+def command(
+    weights: Path,
+    images: tuple[Path, ...],
+    invert: bool,
+    dataset: str | None,
+    data_dir: Path | None,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Print the five likeliest classes of each IMAGE: PNG or JPEG (which need pillow), or a NumPy array (.npy).
+
+    Images are brought to the size and the colours of the training images.
+    """
+    import numpy as np
+
+    import numbaconv.functional as F
+    from numbaconv import data
+    from numbaconv.data.image import fit_image, read_image
+
+    opened = open_weights(weights, dataset, data_dir, threads, as_json)
+    shape = data.info(opened.dataset_name).shape
+    pixels = np.stack([fit_image(read_image(path, invert), shape) for path in images])
+    probabilities = F.softmax(opened.trainer.predict(pixels), dim=1)
+    answers = [
+        [
+            {"class": opened.classes[index], "index": int(index), "probability": float(row[index])}
+            for index in row.argsort()[::-1][:_TOP]
+        ]
+        for row in probabilities
+    ]
+    if as_json:
+        console.print_json([{"image": path, "top": top} for path, top in zip(images, answers, strict=True)])
+        return
+    for path, top in zip(images, answers, strict=True):
+        click.echo(path)
+        for answer in top:
+            click.echo(f"  {answer['probability']:7.2%}  {answer['class']}")

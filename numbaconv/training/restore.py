@@ -1,0 +1,64 @@
+"""From the configuration in a run folder back to the trainer that wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from numbaconv import models, optim
+
+from .errors import CheckpointError
+from .run import RunFolder
+from .trainer import Trainer
+
+
+def restore(run: RunFolder, threads: int | None = None) -> tuple[Trainer, dict[str, Any]]:
+    """Build the trainer of a run anew, as it was before the first step; ``fit(resume=True)`` takes it on from there.
+
+    Args:
+        run: a run folder whose network is one of ``numbaconv.models`` and whose loss is the cross-entropy.
+        threads: threads to use, which change no result; by default as many as the run was started with.
+
+    Returns:
+        The trainer and the configuration.
+
+    Raises:
+        CheckpointError: if there is no configuration, or no trainer can be built from it.
+    """
+    config = run.read_config()
+    try:
+        training: Mapping[str, Any] = config["training"]
+        trainer = Trainer(
+            models.build(config["model"]["name"], **config["model"]["arguments"]),
+            optimizer=_optimizer(**config["optimizer"]),
+            schedule=_schedule(**config["schedule"]) if "schedule" in config else None,
+            batch_size=training["batch_size"],
+            seed=training["seed"],
+            threads=threads or training.get("threads"),
+            mean=training.get("mean"),
+            std=training.get("std"),
+            pad=training["pad"],
+        )
+    except KeyError as error:
+        raise CheckpointError(f"{run.config_path}: lacks {error}") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{run.config_path}: no trainer can be built from it: {error}") from error
+    return trainer, config
+
+
+def _optimizer(name: str, **settings: Any) -> optim.Optimizer:
+    if "beta1" in settings:  # Written apart because TOML and the metrics have plain numbers.
+        settings["betas"] = (settings.pop("beta1"), settings.pop("beta2"))
+    return _named("optimizer", optim.Optimizer, name)(**settings)
+
+
+def _schedule(name: str, **settings: Any) -> optim.Schedule:
+    return _named("schedule", optim.Schedule, name)(**settings)
+
+
+def _named(what: str, base: type, name: str) -> Any:
+    """Return a class of ``numbaconv.optim`` by name; the file must not be able to name anything else."""
+    found = getattr(optim, name, None)
+    if not (isinstance(found, type) and issubclass(found, base) and found is not base):
+        raise ValueError(f"there is no {what} {name!r}")
+    return found
