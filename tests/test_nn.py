@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import numbaconv.functional as F
-from numbaconv import models, nn
+from numbaconv import models, nn, random
 from numbaconv.graph import Graph
 from numbaconv.nn import eager, init
 
@@ -237,9 +237,9 @@ def test_initial_values_follow_from_the_seed() -> None:
     first, same, other = (models.lenet5(seed=seed).state_dict() for seed in (3, 3, 4))
     assert all(np.array_equal(first[name], same[name]) for name in first)
     assert not any(np.array_equal(first[name], other[name]) for name in first)
-    nn.manual_seed(5)
+    random.manual_seed(5)
     one = nn.Linear(3, 3), nn.Linear(3, 3)
-    nn.manual_seed(5)
+    random.manual_seed(5)
     two = nn.Linear(3, 3), nn.Linear(3, 3)
     for left, right in zip(one, two, strict=True):
         np.testing.assert_array_equal(left.weight.data, right.weight.data)
@@ -335,3 +335,15 @@ def test_dropout_and_identity_pass_everything_on_in_evaluation() -> None:
     x = rng.standard_normal((4, 4)).astype(np.float32)
     np.testing.assert_array_equal(nn.Dropout(0.9).eval()(x), x)
     np.testing.assert_array_equal(nn.Identity(3, a=4)(x), x)
+
+
+def test_dropout_draws_anew_at_every_call_and_follows_the_seed() -> None:
+    layer, x = nn.Dropout(0.25), np.ones((100, 100), np.float32)
+    random.manual_seed(1)
+    first, second = layer(x), layer(x)
+    random.manual_seed(1)
+    again = layer(x)
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(first, again)
+    assert set(np.unique(first)) == {np.float32(0), np.float32(1 / 0.75)}
+    assert np.mean(first == 0) == pytest.approx(0.25, abs=0.02)

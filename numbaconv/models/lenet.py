@@ -11,7 +11,7 @@ from collections import OrderedDict
 from numpy.typing import DTypeLike
 
 from numbaconv.nn import AvgPool2d, Conv2d, Flatten, Linear, Sequential, Tanh
-from numbaconv.nn.init import new_generator
+from numbaconv.nn.init import as_generator
 
 from .registry import register
 
@@ -26,7 +26,7 @@ def lenet5(num_classes: int = 10, in_channels: int = 1, seed: int = 0, dtype: DT
         seed: of the initial weights.
         dtype: of the parameters.
     """
-    generator = new_generator(seed)
+    generator = as_generator(seed)
 
     def conv(inputs: int, outputs: int) -> Conv2d:
         return Conv2d(inputs, outputs, 5, dtype=dtype, generator=generator)

@@ -3,7 +3,6 @@
 from .activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from .container import Sequential
 from .conv import Conv1d, Conv2d, Conv3d
-from .init import manual_seed
 from .linear import Linear
 from .loss import CrossEntropyLoss
 from .module import Buffer, Module, Parameter
@@ -30,5 +29,4 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Tanh",
-    "manual_seed",
 ]

@@ -8,12 +8,13 @@ elements) is read when it is traced.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from numbaconv.graph import Graph, Tensor, compile_graph
+from numbaconv import random
+from numbaconv.graph import Executable, Graph, Tensor, compile_graph
 
 if TYPE_CHECKING:
     from .module import Module
@@ -21,7 +22,22 @@ if TYPE_CHECKING:
 # Plans a module keeps; a caller with ever new shapes must not fill the memory.
 _PLANS_PER_MODULE = 8
 
-_plans: WeakKeyDictionary[Module, dict[Any, tuple[Any, type | None]]] = WeakKeyDictionary()
+
+class _Plan(NamedTuple):
+    """A traced module.
+
+    Attributes:
+        executable: the plan.
+        container: the type that holds its outputs; ``None`` for a single one.
+        key: what its random nodes (dropout) read, to be renewed for every call; ``None`` if it has none.
+    """
+
+    executable: Executable
+    container: type | None
+    key: np.ndarray | None
+
+
+_plans: WeakKeyDictionary[Module, dict[Any, _Plan]] = WeakKeyDictionary()
 _structure = 0  # Counts the changes to modules.
 
 
@@ -49,14 +65,17 @@ def run(module: Module, args: Sequence[Any]) -> Any:
         while len(plans) >= _PLANS_PER_MODULE:
             del plans[next(iter(plans))]
         plans[key] = _trace(module, arrays)
-    plan, container = plans[key]
-    outputs = plan.run(arrays)
-    return outputs[0] if container is None else container(outputs)
+    plan = plans[key]
+    if plan.key is not None:
+        plan.key[...] = random.next_key()
+    outputs = plan.executable.run(arrays)
+    return outputs[0] if plan.container is None else plan.container(outputs)
 
 
-def _trace(module: Module, arrays: Sequence[np.ndarray]) -> tuple[Any, type | None]:
-    """Return the plan, and the type that holds its outputs: ``None`` for a single one."""
+def _trace(module: Module, arrays: Sequence[np.ndarray]) -> _Plan:
     graph = Graph()
+    key = np.zeros(2, np.int64)
+    graph.set_random_key(graph.leaf(key))
     result = module.forward(*(graph.input(array.shape, array.dtype) for array in arrays))
     container = type(result) if isinstance(result, (tuple, list)) else None
     tensors = [result] if container is None else list(result)
@@ -66,7 +85,8 @@ def _trace(module: Module, arrays: Sequence[np.ndarray]) -> tuple[Any, type | No
             f"got {', '.join(type(tensor).__name__ for tensor in tensors) or 'nothing'}"
         )
     graph.output(*tensors)
-    return compile_graph(graph), container
+    is_random = any(graph.leaf(key) in node.inputs for node in graph.nodes)
+    return _Plan(compile_graph(graph), container, key if is_random else None)
 
 
 def _as_array(module: Module, argument: Any) -> np.ndarray:

@@ -1,7 +1,4 @@
-"""Initial values of parameters, drawn from a counter-based generator (Philox) with an explicit seed.
-
-Source of Philox: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.
-"""
+"""Initial values of parameters, drawn from the counter-based generator of ``numbaconv.random``."""
 
 from __future__ import annotations
 
@@ -9,39 +6,24 @@ import math
 
 import numpy as np
 
+from numbaconv import random
 from numbaconv.graph import Variable
 
 GeneratorLike = np.random.Generator | int | None
-"""A generator to draw from, a seed to make one of, or ``None`` for the one ``manual_seed`` sets."""
-
-
-def new_generator(seed: int) -> np.random.Generator:
-    """Return a fresh Philox generator.
-
-    Raises:
-        ValueError: if the seed is not a whole number of 0 or more.
-    """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed must be a whole number of 0 or more, got {seed!r}")
-    return np.random.Generator(np.random.Philox(int(seed)))
-
-
-_default = new_generator(0)
-
-
-def manual_seed(seed: int) -> None:
-    """Restart the generator that layers draw from when they are given none; it starts with seed 0."""
-    global _default
-    _default = new_generator(seed)
+"""A generator to draw from, a seed to make one of, or ``None`` for the next stream of ``numbaconv.manual_seed``."""
 
 
 def as_generator(generator: GeneratorLike) -> np.random.Generator:
-    """Return the generator that is meant by an argument ``generator=``."""
-    if generator is None:
-        return _default
-    if isinstance(generator, np.random.Generator):
-        return generator
-    return new_generator(generator)
+    """Return the generator that is meant by an argument ``generator=``.
+
+    Raises:
+        ValueError: if it is a seed, but not a whole number of 0 or more.
+    """
+    if generator is None or isinstance(generator, np.random.Generator):
+        return generator or random.generator()
+    if isinstance(generator, bool) or not isinstance(generator, (int, np.integer)) or generator < 0:
+        raise ValueError(f"seed must be a whole number of 0 or more, got {generator!r}")
+    return random.generator(int(generator))
 
 
 def uniform_(variable: Variable, low: float = 0.0, high: float = 1.0, generator: GeneratorLike = None) -> Variable:

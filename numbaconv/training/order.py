@@ -10,5 +10,6 @@ def epoch_order(seed: int, epoch: int, images: int) -> np.ndarray:
 
     A counter-based generator keyed by both, so that any epoch can be had without the ones before it.
     """
-    generator = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], np.uint64)))
+    # The top bit keeps these streams apart from those of numbaconv.random.
+    generator = np.random.Generator(np.random.Philox(key=np.array([seed, epoch | 1 << 63], np.uint64)))
     return generator.permutation(images).astype(np.int64, copy=False)

@@ -343,12 +343,12 @@ class Trainer:
             self._per_channel(what, values, images.shape[1], 0.0)
 
     @staticmethod
-    def _per_channel(name: str, values: list[float] | None, channels: int, default: float) -> np.ndarray:
+    def _per_channel(name: str, values: list[float] | None, channels: int, default: float) -> list[float]:
         if values is None:
-            return np.full(channels, default, np.float32)
+            return [default] * channels
         if len(values) not in (1, channels):
             raise ValueError(f"{name} is given for {len(values)} channels, the images have {channels}")
-        return np.ascontiguousarray(np.broadcast_to(values, channels), np.float32)
+        return values if len(values) == channels else values * channels
 
 
 @contextmanager
