@@ -90,7 +90,7 @@ class RunFolder:
         if sys.version_info >= (3, 11):
             import tomllib
         else:
-            import tomli as tomllib
+            import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
 
         try:
             return tomllib.loads(self.config_path.read_text(encoding="utf-8"))

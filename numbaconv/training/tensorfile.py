@@ -83,5 +83,5 @@ def _checksum(tensors: Mapping[str, np.ndarray]) -> int:
     """CRC-32 of all arrays' bytes, in the order of their names."""
     checksum = 0
     for name in sorted(tensors):
-        checksum = zlib.crc32(np.ascontiguousarray(tensors[name]).reshape(-1).view(np.uint8), checksum)
+        checksum = zlib.crc32(np.ascontiguousarray(tensors[name]).reshape(-1).view(np.uint8).data, checksum)
     return checksum
