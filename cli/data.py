@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import console, options
 from .download import progress_bar
+
+if TYPE_CHECKING:
+    from numbaconv.data import DatasetInfo
 
 
 @click.group("data")
@@ -22,48 +26,49 @@ def list_(data_dir: Path | None, as_json: bool) -> None:
     """List the data sets: what they are, their licences, and whether they are on this machine."""
     from numbaconv import data
 
-    rows = []
-    for name in data.names():
-        facts = data.info(name)
-        folder = data.find(name, data_dir)
-        rows.append(
-            {
-                "name": name,
-                "title": facts.title,
-                "shape": facts.shape,
-                "classes": len(facts.classes),
-                "train": facts.train_size,
-                "test": facts.test_size,
-                "download_bytes": sum(file.size for file in facts.files),
-                "folder": folder,
-                "licence": facts.licence,
-                "source": facts.source,
-            }
-        )
+    rows = [(data.info(name), data.find(name, data_dir)) for name in data.names()]
     if as_json:
-        console.print_json(rows)
+        console.print_json([_document(facts, folder) for facts, folder in rows])
         return
-    columns = ("name", "title", "images", "classes", "train", "test", "here")
     out = console.stdout()
     out.print(
         console.table(
-            columns,
+            ("name", "title", "images", "classes", "train", "test", "here"),
             (
                 (
-                    row["name"],
-                    row["title"],
-                    "x".join(map(str, row["shape"])),
-                    row["classes"],
-                    f"{row['train']:,}",
-                    f"{row['test']:,}",
-                    "yes" if row["folder"] else f"no ({console.size(row['download_bytes'])})",
+                    facts.name,
+                    facts.title,
+                    "x".join(map(str, facts.shape)),
+                    len(facts.classes),
+                    f"{facts.train_size:,}",
+                    f"{facts.test_size:,}",
+                    "yes" if folder else f"no ({console.size(_download_bytes(facts))})",
                 )
-                for row in rows
+                for facts, folder in rows
             ),
             left=2,
         )
     )
     out.print("\nnumbaconv data download NAME brings one here. --json shows licences, sources and folders.")
+
+
+def _document(facts: DatasetInfo, folder: Path | None) -> dict[str, Any]:
+    return {
+        "name": facts.name,
+        "title": facts.title,
+        "shape": facts.shape,
+        "classes": facts.classes,
+        "train": facts.train_size,
+        "test": facts.test_size,
+        "licence": facts.licence,
+        "source": facts.source,
+        "download_bytes": _download_bytes(facts),
+        "folder": folder,
+    }
+
+
+def _download_bytes(facts: DatasetInfo) -> int:
+    return sum(file.size for file in facts.files)
 
 
 @command.command()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
 _SCHEDULES = {"constant": None, "step": "StepLR", "cosine": "CosineLR", "one-cycle": "OneCycle"}
+_OPTION_OF = {name: option for option, name in (*_OPTIMIZERS.items(), *_SCHEDULES.items())}
 
 # Where a run's configuration keeps what an option says. --resume takes it from there.
 _CONFIGURED = {
@@ -129,9 +130,11 @@ def _resumed_work(context: click.Context, resume: Path, chosen: dict[str, Any], 
         raise click.UsageError("--out and --resume exclude each other: a run goes on in its own folder")
     for name in sorted(given & set(_CONFIGURED)):
         section, key = _CONFIGURED[name]
+        if section == "data" and section not in config:
+            continue  # Not a run of this command, so it cannot know.
         kept = config.get(section, {}).get(key)
-        told = {"optimizer": _OPTIMIZERS, "schedule": _SCHEDULES}.get(name, {}).get(chosen[name], chosen[name])
-        if kept != told and not (name == "dataset" and kept is None):
+        kept = _OPTION_OF.get(kept, kept) if key == "name" else kept
+        if chosen[name] != kept:
             option = "--" + name.replace("_", "-")
             raise click.UsageError(
                 f"{option} {chosen[name]} contradicts the run {resume}, which has {kept}: leave {option} out, or start "
