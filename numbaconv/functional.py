@@ -1,0 +1,15 @@
+"""Every public operator, with the names, argument order and semantics of ``torch.nn.functional`` where it has the function.
+
+Functions take NumPy arrays and return NumPy arrays; inside a trace they take and return tensors of its graph.
+"""
+
+from .ops import FUNCTIONS as _FUNCTIONS
+
+globals().update({name: function for name, (function, _) in _FUNCTIONS.items()})
+mul = _FUNCTIONS["multiply"][0]
+
+__all__ = [*_FUNCTIONS, "mul"]
+
+
+def __getattr__(name: str):
+    raise AttributeError(f"numbaconv.functional has no {name!r}")

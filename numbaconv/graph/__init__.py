@@ -1,0 +1,11 @@
+"""Graphs: tracing, differentiation, planning, running."""
+
+from ..ops.core import Spec
+from .autodiff import grad, gradients, trace, value_and_grad, vjp
+from .graph import Graph, Node, Tensor, Variable
+from .runner import Executable, compile_graph
+
+__all__ = [
+    "Executable", "Graph", "Node", "Spec", "Tensor", "Variable",
+    "compile_graph", "grad", "gradients", "trace", "value_and_grad", "vjp",
+]  # fmt: skip

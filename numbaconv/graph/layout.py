@@ -1,0 +1,108 @@
+"""Layouts: which form each value takes in memory, and the reorders between forms; then every node becomes steps.
+
+Batches of at least half a vector travel with images in lanes, smaller ones with channels in lanes.  Reorders
+are put where data enters or leaves the graph and around the few operators that want NumPy's order; each form of a value is made
+at most once.
+"""
+
+import math
+
+from ..kernels.cpu.lowering import (
+    BATCH, FILTER, FILTER_TRANSPOSED, LOWERINGS, PLAIN, SAME, Buffer, Program, buffer_for, lanes_for,
+)  # fmt: skip
+from ..kernels.cpu.reorder import copy_step, reorder_step
+from .fuse import fuse
+from .graph import Graph, Node, Tensor
+
+
+class Assembly:
+    """Buffers and steps of a graph; ``outputs`` are the buffers of its results, in order."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.program = Program()
+        self.buffers: dict[tuple[int, str, int], Buffer] = {}
+        self.outputs: list[Buffer] = []
+        self._alive: list[Tensor] = []  # keeps ids unique
+        nodes = fuse(graph)
+        self.ragged_is_safe = all(node.op.finite_at_zero for node in nodes)
+        for i, leaf in enumerate(graph.leaves):
+            buffer = buffer_for(leaf.shape, leaf.dtype, PLAIN, 1)
+            buffer.leaf = i
+            self.buffers[id(leaf), PLAIN, 1] = buffer
+        leaf_of_value = {id(value): leaf for leaf, value in graph.updates}
+        done_in_place: set[int] = set()
+        for node in nodes:
+            self._lower(node, leaf_of_value, done_in_place)
+        self.program.label = "output"
+        for t in graph.outputs:
+            self.outputs.append(self._result(t))
+        self.program.label = "update"
+        for leaf, value in graph.updates:
+            if id(value) not in done_in_place:
+                copy_step(self.program, self.get(value, PLAIN, 1), self.buffers[id(leaf), PLAIN, 1])
+
+    def lanes(self, batch: int) -> int:
+        lanes = lanes_for(batch)
+        return lanes if self.ragged_is_safe or batch % lanes == 0 else 1
+
+    def get(self, t: Tensor, layout: str, lanes: int) -> Buffer:
+        """The buffer of ``t`` in a layout, reordered from another if it is not there yet."""
+        if layout == PLAIN:
+            lanes = 1
+        elif layout == FILTER_TRANSPOSED and lanes > 1:
+            layout = FILTER  # with images in lanes both passes read the same filter
+        key = (id(t), layout, lanes)
+        if key not in self.buffers:
+            source = next(b for (i, _, _), b in self.buffers.items() if i == id(t))
+            if layout == FILTER and lanes > 1 and math.prod(t.shape[2:]) == 1:
+                self.buffers[key] = self.get(t, PLAIN, 1)  # no taps to move
+            else:
+                if source.layout != PLAIN and layout != PLAIN:
+                    source = self.get(t, PLAIN, 1)
+                target = buffer_for(t.shape, t.dtype, layout, lanes)
+                reorder_step(self.program, source, target)
+                self.buffers[key] = target
+        return self.buffers[key]
+
+    def _has_batch_form(self, t: Tensor) -> bool:
+        return any(i == id(t) and layout == BATCH for i, layout, _ in self.buffers)
+
+    def _lower(self, node: Node, leaf_of_value, done_in_place: set[int]) -> None:
+        row = LOWERINGS.get(node.op.name)
+        if row is None:
+            raise NotImplementedError(f"{node.op.name} has no CPU kernel")
+        wanted = row.inputs(node) if callable(row.inputs) else row.inputs
+        wanted = (*wanted, *wanted[-1:] * (len(node.inputs) - len(wanted)))[: len(node.inputs)]
+        given = row.outputs(node) if callable(row.outputs) else row.outputs
+        given = (*given, *given[-1:] * (len(node.outputs) - len(given)))
+        same = [t for t, layout in zip(node.inputs, wanted, strict=True) if layout == SAME]
+        shared = BATCH if any(self._has_batch_form(t) for t in same) else PLAIN
+        wanted = tuple(shared if w == SAME else w for w in wanted)
+        given = tuple(shared if g == SAME else g for g in given)
+        batched = [t for t, w in zip((*node.inputs, *node.outputs), (*wanted, *given), strict=True) if w == BATCH]
+        lanes = self.lanes(batched[0].shape[0]) if batched else 1
+        self.program.label = "reorder"
+        inputs = [self.get(t, w, lanes) for t, w in zip(node.inputs, wanted, strict=True)]
+        outputs = []
+        for position, (t, layout) in enumerate(zip(node.outputs, given, strict=True)):
+            leaf = leaf_of_value.get(id(t))
+            taken = node.op.in_place.get(position)
+            if leaf is not None and taken is not None and node.inputs[taken] is leaf:
+                buffer = self.buffers[id(leaf), PLAIN, 1]
+                done_in_place.add(id(t))
+            else:
+                buffer = buffer_for(t.shape, t.dtype, layout, lanes if layout != PLAIN else 1)
+            self.buffers[id(t), layout, buffer.lanes if layout != PLAIN else 1] = buffer
+            outputs.append(buffer)
+        self._alive += [*node.inputs, *node.outputs]
+        self.program.label = node.op.name
+        row.lower(self.program, node, inputs, outputs)
+
+    def _result(self, t: Tensor) -> Buffer:
+        buffer = self.get(t, PLAIN, 1)
+        if buffer.leaf is not None or any(buffer is b for b in self.outputs):
+            copy = buffer_for(t.shape, t.dtype, PLAIN, 1)
+            copy_step(self.program, buffer, copy)
+            return copy
+        return buffer

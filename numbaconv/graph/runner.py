@@ -1,0 +1,172 @@
+"""Plans and their replay: graph -> fused nodes -> layouts -> steps -> phases -> one arena -> tables for the runner.
+
+Graphs of one structure share a plan.  An ``Executable`` is a plan bound to the arrays of one graph's leaves; running it
+writes the addresses of inputs and results into the table of operands and calls the runner once.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..kernels.cpu import runner as cpu
+from ..kernels.cpu.native import word
+from ..ops.core import Operator, set_eager
+from .graph import Graph, Variable
+from .layout import Assembly
+from .memory import plan_memory
+from .schedule import schedule
+
+#: Called as on_compile(done, total, name) while kernels are compiled that are not in the cache.
+OnCompile = Callable[[int, int, str], None]
+
+
+def address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
+
+
+class Plan:
+    """The steps of all graphs of one structure, with their arena and tables."""
+
+    def __init__(self, graph: Graph, threads: int, on_compile: OnCompile | None = None) -> None:
+        assembly = Assembly(graph)
+        self.leaf_specs = [t.spec for t in graph.leaves]
+        self.input_positions = [i for i, source in enumerate(graph.sources) if source is None]
+        self.output_specs = [t.spec for t in graph.outputs]
+        self.phases = schedule(assembly.program.steps, threads)
+        self.memory = plan_memory(self.phases, assembly.outputs)
+        steps = [step for phase in self.phases for step in phase.steps]
+        self.steps = steps
+        compile_kernels([step.kernel for step in steps], on_compile)
+        size = self.memory.bytes(cpu.max_threads())
+        self._memory = np.empty(size + 4096, np.uint8)
+        start = -(-address(self._memory) // 4096) * 4096
+        thread_start = start + self.memory.shared
+        self.scratch = np.zeros(cpu.max_threads() * cpu.WORDS, np.int64)
+        leaf_rows: list[list[int]] = [[] for _ in graph.leaves]
+        output_rows: list[list[int]] = [[] for _ in assembly.outputs]
+        output_of = {id(b): i for i, b in enumerate(assembly.outputs)}
+        step_rows, operand_rows, constants = [], [], []
+        self._constants: list[np.ndarray] = []  # held here for their memory
+        for step in steps:
+            operands = (*step.inputs, *step.outputs)
+            if 2 + len(operands) + len(step.constants) > cpu.WORDS:
+                raise ValueError(f"{step.label}: too many arguments for a kernel")
+            step_rows.append(
+                (step.kernel.address(), len(operand_rows), len(operands), len(constants), len(step.constants), step.units)
+            )
+            constants += [word(c) for c in step.constants]
+            for b in operands:
+                by_block = step.scope == "block"
+                if b.leaf is not None:
+                    leaf_rows[b.leaf].append(len(operand_rows))
+                    operand_rows.append((0, 0, 0, 0))
+                elif b.values is not None:
+                    self._constants.append(b.values)
+                    operand_rows.append((address(b.values), 0, 0, 0))
+                elif id(b) in output_of:
+                    output_rows[output_of[id(b)]].append(len(operand_rows))
+                    operand_rows.append((0, 0, 0, 0))
+                else:
+                    place = self.memory.places[id(b)]
+                    base = (thread_start if place.local else start) + place.offset
+                    operand_rows.append(
+                        (base, place.block * by_block, place.group * by_block, self.memory.thread if place.local else 0)
+                    )
+        first, phase_rows = 0, []
+        for phase in self.phases:
+            phase_rows.append((first, first + len(phase.steps), phase.blocks, phase.groups, phase.chunks))
+            first += len(phase.steps)
+        self.table_of_phases = np.array(phase_rows, np.int64).reshape(-1, 5)
+        self.table_of_steps = np.array(step_rows, np.int64).reshape(-1, 6)
+        self.operands = np.array(operand_rows, np.int64).reshape(-1, 4)
+        self.constants = np.array(constants, np.int64)
+        self.leaf_rows = [np.array(rows, np.int64) for rows in leaf_rows]
+        self.output_rows = [np.array(rows, np.int64) for rows in output_rows]
+
+
+class Executable:
+    """A plan bound to the leaves of one graph."""
+
+    def __init__(self, plan: Plan, graph: Graph) -> None:
+        self.plan = plan
+        self.sources = list(graph.sources)
+        self.operands = plan.operands.copy()
+        self._bases = self.operands[:, 0]
+        self._bound: list[Any] = [None] * len(self.sources)
+        self._kept: list[np.ndarray | None] = [None] * len(self.sources)
+        self._fixed = [i for i, source in enumerate(self.sources) if source is not None]
+        self._call = cpu.prepare(
+            plan.table_of_phases, plan.table_of_steps, self.operands, plan.constants, plan.scratch
+        )
+
+    def _bind(self, position: int, array: np.ndarray) -> None:
+        if array is not self._bound[position]:
+            flat = np.ascontiguousarray(array)
+            self._bases[self.plan.leaf_rows[position]] = address(flat)
+            self._bound[position], self._kept[position] = array, flat
+
+    def run(self, inputs: Sequence[np.ndarray] = ()) -> list[np.ndarray]:
+        """Run once; ``inputs`` are the arrays of the graph's inputs in order.  Gives fresh arrays."""
+        plan = self.plan
+        if len(inputs) != len(plan.input_positions):
+            raise ValueError(f"the graph has {len(plan.input_positions)} inputs, {len(inputs)} were given")
+        for position, array in zip(plan.input_positions, inputs, strict=True):
+            spec = plan.leaf_specs[position]
+            if array.shape != spec.shape or array.dtype != spec.dtype:
+                raise ValueError(
+                    f"an input of shape {array.shape}, {array.dtype} was given where {spec.shape}, {spec.dtype} was planned"
+                )
+            self._bound[position] = None
+            self._bind(position, array)
+        for position in self._fixed:
+            source = self.sources[position]
+            self._bind(position, source.data if isinstance(source, Variable) else source)
+        outputs = [np.empty(spec.shape, spec.dtype) for spec in plan.output_specs]
+        for rows, array in zip(plan.output_rows, outputs, strict=True):
+            self._bases[rows] = address(array)
+        self._call()
+        return outputs
+
+
+_plans: dict[tuple, Plan] = {}
+MAX_PLANS = 256
+
+
+def compile_graph(graph: Graph, on_compile: OnCompile | None = None) -> Executable:
+    """A runnable form of ``graph``, planned once for all graphs of its structure and thread count."""
+    threads = cpu.get_threads()
+    key = (threads, graph.signature())
+    plan = _plans.pop(key, None)
+    if plan is None:
+        plan = Plan(graph, threads, on_compile)
+    _plans[key] = plan  # the most recently used stands last
+    while len(_plans) > MAX_PLANS:
+        del _plans[next(iter(_plans))]
+    return Executable(plan, graph)
+
+
+def compile_kernels(kernels: Sequence[Any], on_compile: OnCompile | None = None) -> None:
+    """Compile what is not in the cache yet."""
+    missing = {kernel.label: kernel for kernel in kernels if not kernel.is_ready()}
+    for done, (label, kernel) in enumerate(missing.items()):
+        if on_compile is not None:
+            on_compile(done, len(missing), label)
+        kernel.address()
+    if on_compile is not None and missing:
+        on_compile(len(missing), len(missing), "")
+
+
+def _run_one(op: Operator, inputs: tuple, attrs: dict[str, Any]) -> Any:
+    """An operator on arrays: a graph of one node."""
+    graph = Graph()
+    arrays = [value.data if isinstance(value, Variable) else np.asarray(value) for value in inputs]
+    result = op_outputs = graph.append(op, [graph.input(a.shape, a.dtype) for a in arrays], attrs)
+    graph.output(*(op_outputs if isinstance(op_outputs, tuple) else (op_outputs,)))
+    values = compile_graph(graph).run(arrays)
+    return tuple(values) if isinstance(result, tuple) else values[0]
+
+
+set_eager(_run_one)
+
+__all__ = ["Executable", "Plan", "compile_graph", "compile_kernels"]

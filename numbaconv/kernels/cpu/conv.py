@@ -1,0 +1,621 @@
+"""Convolution in 1 to 3 dimensions and fully connected layers: forward, input gradient, weight gradient.
+
+All of them walk a filter over rows of pixels with the register tile of ``tile.py``; only strides differ.
+
+``correlate`` serves forward and input gradient.  Output position o of a dimension meets filter taps t0, t0 + step, ...
+at input positions start, start + tap_stride, ...  Forward: every tap, tap_stride = dilation.  Input gradient: with stride s
+the taps fall into s phases of o, so no zeros are ever inserted between the rows of the output gradient (Dumoulin & Visin,
+arXiv 1603.07285, relationship 13); tap_stride is negative.  At borders, taps that fall outside are left out rather
+than multiplied by padding.
+
+With images in lanes the weights are broadcast and the vectors hold pixels; with channels in lanes the pixels are
+broadcast and the vectors hold output channels.
+"""
+
+import math
+
+from numba import njit
+
+from .activation import ACTIVATIONS
+from .lowering import BATCH, FILTER, FILTER_TRANSPOSED, PLAIN, ceil_div, groups_of, lowering
+from .native import Ints, Pointer, kernel
+from .target import LANES
+from .tile import make_tile, tiles_for
+from .vector import at, load, load_first, reduce_add, splat, store, store_first
+
+# ------------------------------------------------------------------------------------------------ geometry
+
+
+@njit(error_model="numpy")
+def _taps(dimension, o):
+    """(input position of the first tap, first tap, number of taps) for output position ``o``."""
+    _, _, kernel, phases, tap_step, index_step, tap_stride, offset, dilation = dimension
+    phase = o % phases
+    first = 0
+    while first < tap_step and (phase + offset - first * dilation) % phases != 0:
+        first += 1
+    if first >= tap_step or first >= kernel:
+        return 0, 0, 0
+    count = (kernel - first + tap_step - 1) // tap_step
+    return (phase + offset - first * dilation) // phases + (o // phases) * index_step, first, count
+
+
+@njit(error_model="numpy")
+def _ceil_div(a, b):
+    return -((-a) // b)
+
+
+@njit(error_model="numpy")
+def _inside(start, stride, count, size):
+    """The range of i in [0, count) with 0 <= start + i * stride < size."""
+    if stride > 0:
+        low, high = _ceil_div(-start, stride), _ceil_div(size - start, stride)
+    else:
+        low, high = _ceil_div(start - size + 1, -stride), start // -stride + 1
+    low = min(max(low, 0), count)
+    return low, max(low, min(high, count))
+
+
+# ------------------------------------------------------------------------------------------------ forward and input gradient
+
+
+@kernel
+def correlate(T, images, rows, vectors, tail, activation, bias):
+    """Rows of output pixels; a unit is one row (of all channels).
+
+    Dimensions: (output size, input size, filter size, phases, tap step, index step, tap stride, offset, dilation).
+    Strides of x, w: (plane, row, column, output channel or 1, depth).  ``tail`` = output channels of a group modulo
+    ``rows`` (images in lanes).
+    """
+    wide, single = make_tile(rows, vectors), make_tile(*((rows, 1) if images else (1, vectors)))
+    wide_tail, single_tail = make_tile(max(tail, 1), vectors), make_tile(max(tail, 1), 1)
+    act = ACTIVATIONS[activation] if activation else None
+
+    @njit(error_model="numpy")
+    def panel_of_images(x, w, y, width, counts, x_strides, w_strides, x_next, y_next, w_row, outputs):
+        """``width`` pixels (``x_next`` apart) of ``outputs`` channels."""
+        whole = outputs - tail
+        j = 0
+        while j < width:
+            if width >= vectors:
+                j = min(j, width - vectors)  # the last tile overlaps its neighbour
+                xj, yj = at(x, j * x_next), at(y, j * y_next)
+                for k in range(0, whole, rows):
+                    wide.product(at(w, k * w_row), xj, at(yj, k * LANES), counts, w_strides, x_strides,
+                                 w_row, x_next, LANES, y_next, 0)  # fmt: skip
+                if tail:
+                    wide_tail.product(at(w, whole * w_row), xj, at(yj, whole * LANES), counts, w_strides, x_strides,
+                                      w_row, x_next, LANES, y_next, 0)  # fmt: skip
+                j += vectors
+            else:
+                xj, yj = at(x, j * x_next), at(y, j * y_next)
+                for k in range(0, whole, rows):
+                    single.product(at(w, k * w_row), xj, at(yj, k * LANES), counts, w_strides, x_strides,
+                                   w_row, x_next, LANES, y_next, 0)  # fmt: skip
+                if tail:
+                    single_tail.product(at(w, whole * w_row), xj, at(yj, whole * LANES), counts, w_strides, x_strides,
+                                        w_row, x_next, LANES, y_next, 0)  # fmt: skip
+                j += 1
+
+    @njit(error_model="numpy")
+    def panel_of_channels(x, w, y, width, counts, x_strides, w_strides, x_next, y_next, w_row, outputs):
+        j = 0
+        while j < width:
+            if width >= rows:
+                j = min(j, width - rows)
+                for k in range(0, outputs, vectors * LANES):
+                    xj, yj = at(x, j * x_next), at(y, j * y_next + k)
+                    wide.product_first(xj, at(w, k), yj, counts, x_strides, w_strides,
+                                       x_next, LANES, y_next, LANES, outputs - k)  # fmt: skip
+                j += rows
+            else:
+                for k in range(0, outputs, vectors * LANES):
+                    xj, yj = at(x, j * x_next), at(y, j * y_next + k)
+                    single.product_first(xj, at(w, k), yj, counts, x_strides, w_strides,
+                                         x_next, LANES, y_next, LANES, outputs - k)  # fmt: skip
+                j += 1
+
+    panel = panel_of_images if images else panel_of_channels
+
+    @njit(error_model="numpy")
+    def finish(y, b, pixels, channels):
+        """Bias and activation while the row is in the cache."""
+        if images:
+            for j in range(pixels):
+                for k in range(channels):
+                    o = (j * channels + k) * LANES
+                    v = load(y, o)
+                    if bias:
+                        v = v + b[k]
+                    if activation:
+                        v = act(v)
+                    store(y, o, v)
+        else:
+            for j in range(pixels):
+                for k in range(0, channels, LANES):
+                    o = j * channels + k
+                    v = load_first(y, o, channels - k)
+                    if bias:
+                        v = v + load_first(b, k, channels - k)
+                    if activation:
+                        v = act(v)
+                    store_first(y, o, v, channels - k)
+
+    def loop(
+        begin, end, block: int, first: int, x: Pointer, w: Pointer, b: Pointer, y: Pointer,
+        planes: Ints(9), heights: Ints(9), widths: Ints(9), xs: Ints(4), ws: Ints(5),
+        groups: int, depth: int, outputs: int, lanes: int, w_group: int,
+    ):  # fmt: skip
+        x_plane, x_row, x_column, x_depth = xs
+        w_plane, w_tap_row, w_column, w_depth, w_row = ws
+        w_out, w_in, phases, tap_step, index_step, tap_stride = (
+            widths[0], widths[1], widths[3], widths[4], widths[5], widths[6]
+        )  # fmt: skip
+        y_column = groups * outputs * lanes
+        x_next = index_step * x_column
+        y_next = phases * y_column
+        for unit in range(begin, end):
+            plane = unit // heights[0]
+            start_d, tap_d, count_d = _taps(planes, plane)
+            low_d, high_d = _inside(start_d, planes[6], count_d, planes[1])
+            start_h, tap_h, count_h = _taps(heights, unit - plane * heights[0])
+            low_h, high_h = _inside(start_h, heights[6], count_h, heights[1])
+            x_at = (start_d + low_d * planes[6]) * x_plane + (start_h + low_h * heights[6]) * x_row
+            w_at = (tap_d + low_d * planes[4]) * w_plane + (tap_h + low_h * heights[4]) * w_tap_row
+            y_at = unit * w_out * y_column
+            for phase in range(phases):
+                start, tap, count = _taps(widths, phase)
+                pixels = (w_out - phase + phases - 1) // phases
+                reach = (count - 1) * tap_stride
+                # pixels whose taps all lie inside: [inner, outer)
+                inner = max(0, _ceil_div(-(start + min(0, reach)), index_step))
+                outer = min(pixels, (w_in - 1 - max(0, reach) - start) // index_step + 1)
+                j = 0
+                while j < pixels:
+                    if count > 0 and inner <= j < outer:
+                        width, low, high = outer - j, 0, count
+                    else:
+                        width = 1
+                        low, high = _inside(start + j * index_step, tap_stride, count, w_in)
+                    columns, run = high - low, depth
+                    if tap_stride * x_column == depth * x_depth and tap_step * w_column == depth * w_depth:
+                        columns, run = 1, (high - low) * depth  # taps and channels are one contiguous run
+                    counts = (high_d - low_d, high_h - low_h, columns, run)
+                    x_strides = (planes[6] * x_plane, heights[6] * x_row, tap_stride * x_column, x_depth)
+                    w_strides = (planes[4] * w_plane, heights[4] * w_tap_row, tap_step * w_column, w_depth)
+                    xj = at(x, x_at + (start + j * index_step + low * tap_stride) * x_column)
+                    wj = at(w, w_at + (tap + low * tap_step) * w_column)
+                    yj = at(y, y_at + (phase + j * phases) * y_column)
+                    for g in range(groups):
+                        panel(at(xj, g * depth * lanes), at(wj, g * w_group), at(yj, g * outputs * lanes), width,
+                              counts, x_strides, w_strides, x_next, y_next, w_row, outputs)  # fmt: skip
+                    j += width
+            if bias or activation:
+                finish(at(y, y_at), b, w_out, groups * outputs)
+
+    return loop
+
+
+# ------------------------------------------------------------------------------------------------ weight gradient
+
+
+@kernel
+def correlate_weights(T, images, rows, vectors, row_tail, vector_tail, merge):
+    """Partial sums of the weight gradient over a group of blocks; a unit is one plane and row of the filter.
+
+    Images in lanes: tile rows are output channels, vectors are taps and input channels, lanes are summed.
+    Channels in lanes: tile rows are taps and input channels, vectors are output channels.
+    ``merge``: a row's taps and channels are one contiguous run; else each tap is a run of its own.
+    """
+    tile = make_tile(rows, vectors)
+    short = make_tile(max(row_tail, 1), vectors)
+    narrow = make_tile(rows, max(vector_tail, 1))
+    corner = make_tile(max(row_tail, 1), max(vector_tail, 1))
+    column, column_tail = make_tile(rows, 1), make_tile(max(row_tail, 1), 1)
+    line = make_tile(1, vectors)
+
+    @njit(error_model="numpy")
+    def run_of_images(x, g, p, runs, outputs, counts, x_strides, g_strides, p_row, again):
+        whole = outputs - row_tail
+        v = 0
+        while v < runs:
+            xv, pv = at(x, v * LANES), at(p, v)
+            if runs - v >= vectors:
+                for k in range(0, whole, rows):
+                    tile.lane_sum(at(g, k * LANES), xv, at(pv, k * p_row), counts, g_strides, x_strides,
+                                  LANES, LANES, p_row, 1, again)  # fmt: skip
+                if row_tail:
+                    short.lane_sum(at(g, whole * LANES), xv, at(pv, whole * p_row), counts, g_strides, x_strides,
+                                   LANES, LANES, p_row, 1, again)  # fmt: skip
+                v += vectors
+            elif vector_tail and runs - v == vector_tail:
+                for k in range(0, whole, rows):
+                    narrow.lane_sum(at(g, k * LANES), xv, at(pv, k * p_row), counts, g_strides, x_strides,
+                                    LANES, LANES, p_row, 1, again)  # fmt: skip
+                if row_tail:
+                    corner.lane_sum(at(g, whole * LANES), xv, at(pv, whole * p_row), counts, g_strides, x_strides,
+                                    LANES, LANES, p_row, 1, again)  # fmt: skip
+                v += vector_tail
+            else:
+                for k in range(0, whole, rows):
+                    column.lane_sum(at(g, k * LANES), xv, at(pv, k * p_row), counts, g_strides, x_strides,
+                                    LANES, LANES, p_row, 1, again)  # fmt: skip
+                if row_tail:
+                    column_tail.lane_sum(at(g, whole * LANES), xv, at(pv, whole * p_row), counts, g_strides, x_strides,
+                                         LANES, LANES, p_row, 1, again)  # fmt: skip
+                v += 1
+
+    @njit(error_model="numpy")
+    def run_of_channels(x, g, p, runs, outputs, counts, x_strides, g_strides, p_row, again):
+        for k in range(0, outputs, vectors * LANES):
+            gk, pk = at(g, k), at(p, k)
+            m = 0
+            while m < runs:
+                if runs - m >= rows:
+                    tile.product(at(x, m), gk, at(pk, m * p_row), counts, x_strides, g_strides,
+                                 1, LANES, p_row, LANES, again)  # fmt: skip
+                    m += rows
+                else:
+                    line.product(at(x, m), gk, at(pk, m * p_row), counts, x_strides, g_strides,
+                                 1, LANES, p_row, LANES, again)  # fmt: skip
+                    m += 1
+
+    run = run_of_images if images else run_of_channels
+
+    def loop(
+        begin, end, block: int, first: int, x: Pointer, g: Pointer, p: Pointer,
+        planes: Ints(6), heights: Ints(6), widths: Ints(6), xs: Ints(3), gs: Ints(3),
+        groups: int, depth: int, outputs: int, lanes: int, p_row: int, p_tap: int, p_group: int,
+    ):  # fmt: skip
+        x_plane, x_row, x_column = xs
+        g_plane, g_row, g_column = gs
+        out_w, in_w, taps_w, stride_w, pad_w, dilation_w = widths
+        again = 1 - first
+        for unit in range(begin, end):
+            tap_d = unit // heights[2]
+            tap_h = unit - tap_d * heights[2]
+            start_d = tap_d * planes[5] - planes[4]
+            start_h = tap_h * heights[5] - heights[4]
+            low_d, high_d = _inside(start_d, planes[3], planes[0], planes[1])
+            low_h, high_h = _inside(start_h, heights[3], heights[0], heights[1])
+            x_at = (start_d + low_d * planes[3]) * x_plane + (start_h + low_h * heights[3]) * x_row
+            g_at = low_d * g_plane + low_h * g_row
+            x_strides = (planes[3] * x_plane, heights[3] * x_row, 0, stride_w * x_column)
+            g_strides = (g_plane, g_row, 0, g_column)
+            for group in range(groups):
+                xg = at(x, x_at + group * depth * lanes)
+                gg = at(g, g_at + group * outputs * lanes)
+                pg = at(p, group * p_group + unit * taps_w * p_tap)
+                if merge:
+                    low, high = _inside(-pad_w, stride_w, out_w, in_w)
+                    _, inner = _inside(dilation_w * (taps_w - 1) - pad_w, stride_w, out_w, in_w)
+                    inner = max(low, inner)
+                    counts = (high_d - low_d, high_h - low_h, 1, inner - low)
+                    run(at(xg, (low * stride_w - pad_w) * x_column), at(gg, low * g_column), pg, taps_w * depth,
+                        outputs, counts, x_strides, g_strides, p_row, again)  # fmt: skip
+                    q = 0
+                    while q < out_w:  # pixels at the borders, where some taps fall outside
+                        if low <= q < inner:
+                            q = inner
+                            continue
+                        tap_low, tap_high = _inside(q * stride_w - pad_w, dilation_w, taps_w, in_w)
+                        counts = (high_d - low_d, high_h - low_h, 1, 1)
+                        run(at(xg, (q * stride_w - pad_w + tap_low * dilation_w) * x_column), at(gg, q * g_column),
+                            at(pg, tap_low * p_tap), (tap_high - tap_low) * depth,
+                            outputs, counts, x_strides, g_strides, p_row, 1)  # fmt: skip
+                        q += 1
+                else:
+                    for tap in range(taps_w):
+                        start = tap * dilation_w - pad_w
+                        low, high = _inside(start, stride_w, out_w, in_w)
+                        counts = (high_d - low_d, high_h - low_h, 1, high - low)
+                        run(at(xg, (start + low * stride_w) * x_column), at(gg, low * g_column), at(pg, tap * p_tap),
+                            depth, outputs, counts, x_strides, g_strides, p_row, again)  # fmt: skip
+
+    return loop
+
+
+@kernel
+def sum_groups(T):
+    """Ordered sum of the groups' partial weight gradients, put into the order (out, in, taps); a unit is an output."""
+
+    def loop(
+        begin, end, block: int, first: int, p: Pointer, w: Pointer,
+        groups: int, group_stride: int, outputs: int, inputs: int, taps: int,
+        conv_group: int, p_output: int, p_input: int, p_tap: int,
+    ):  # fmt: skip
+        for o in range(begin, end):
+            base = (o // outputs) * conv_group + (o % outputs) * p_output
+            for i in range(inputs):
+                for t in range(taps):
+                    total = p[base + i * p_input + t * p_tap]
+                    for g in range(1, groups):
+                        total += p[g * group_stride + base + i * p_input + t * p_tap]
+                    w[(o * inputs + i) * taps + t] = total
+
+    return loop
+
+
+@kernel
+def sum_pixels(T, images):
+    """Sum of a block over pixels and images, for each channel, added to its group's (bias gradient)."""
+
+    def loop(begin, end, block: int, first: int, g: Pointer, p: Pointer, pixels: int, channels: int):
+        if images:
+            for k in range(begin, end):
+                total = splat(g, 0.0)
+                for j in range(pixels):
+                    total = total + load(g, (j * channels + k) * LANES)
+                p[k] = reduce_add(total) + (0.0 if first else p[k])
+        else:
+            for k in range(begin * LANES, min(channels, end * LANES), LANES):
+                total = splat(g, 0.0)
+                for j in range(pixels):
+                    total = total + load_first(g, j * channels + k, channels - k)
+                if not first:
+                    total = total + load(p, k)
+                store(p, k, total)
+
+    return loop
+
+
+@kernel
+def outer_sums(T, rows, vectors, tail):
+    """Weight gradient of a fully connected layer over the whole batch; a unit is a tile of output features.
+
+    w[k, c] = sum over images of g[n, k] x[n, c], with x transposed to one row an image.
+    """
+    tile, short = make_tile(rows, vectors), make_tile(max(tail, 1), vectors)
+
+    def loop(
+        begin, end, block: int, first: int, g: Pointer, x: Pointer, w: Pointer,
+        outputs: int, inputs: int, counts: Ints(4), gs: Ints(4), xs: Ints(4), g_row: int,
+    ):  # fmt: skip
+        for unit in range(begin, end):
+            k = unit * rows
+            for c in range(0, inputs, vectors * LANES):
+                to = at(w, k * inputs + c)
+                if outputs - k >= rows:
+                    tile.product_first(at(g, k * g_row), at(x, c), to, counts, gs, xs, g_row, LANES, inputs, LANES,
+                                       inputs - c)  # fmt: skip
+                else:
+                    short.product_first(at(g, k * g_row), at(x, c), to, counts, gs, xs, g_row, LANES, inputs, LANES,
+                                        inputs - c)  # fmt: skip
+
+    return loop
+
+
+@kernel
+def transpose_lanes(T):
+    """[features][lanes] to [lanes][features]; a unit is one lane."""
+
+    def loop(begin, end, block: int, first: int, x: Pointer, y: Pointer, features: int, y_row: int):
+        for lane in range(begin, end):
+            for c in range(features):
+                y[lane * y_row + c] = x[c * LANES + lane]
+
+    return loop
+
+
+# ------------------------------------------------------------------------------------------------ choosing tiles
+
+
+def choose_tile(itemsize: int, rows: int, runs: list[tuple[int, int]], cut_rows: bool) -> tuple[int, int]:
+    """The register tile that takes the fewest cycles for ``rows`` x each of ``runs`` (length, how often).
+
+    Two multiply-adds and two loads a cycle, a latency of four cycles; a tail of rows is a tile of its own if
+    ``cut_rows``, else its rows are done one by one.
+    """
+    registers = 1 if itemsize == 4 else 2
+
+    def cycles(m: int, v: int) -> float:
+        return max(m * v * registers / 2, (m + v * registers) / 2, 4.0) + 0.5
+
+    def cost(tile: tuple[int, int]) -> float:
+        m, v = tile
+        whole, tail = divmod(rows, m)
+        total = 0.0
+        for length, often in runs:
+            wide = ceil_div(length, v) if length >= v else 0
+            single = 0 if length >= v else length
+            for height, count in ((m, whole), (tail, 1 if tail and cut_rows else 0), (1, 0 if cut_rows else tail)):
+                if count:
+                    total += often * count * (wide * cycles(height, v) + single * cycles(height, 1))
+        return total
+
+    return min(tiles_for(itemsize), key=cost)
+
+
+def three(values, fill: int) -> tuple[int, int, int]:
+    """One to three (or no) spatial values as three, leading ones filled."""
+    values = tuple(values)
+    return (fill,) * (3 - len(values)) + values  # type: ignore[return-value]
+
+
+def _geometry(attrs, spatial: int):
+    """Stride, padding before, dilation as triples; fully connected layers have no spatial dimension."""
+    if not spatial:
+        return (1, 1, 1), (0, 0, 0), (1, 1, 1), 1
+    before = [p[0] for p in attrs["padding"]]
+    return three(attrs["stride"], 1), three(before, 0), three(attrs["dilation"], 1), attrs["groups"]
+
+
+def _row_strides(sizes, channels: int, lanes: int) -> tuple[int, int, int]:
+    """Elements between planes, rows and columns of a block."""
+    column = channels * lanes
+    return sizes[1] * sizes[2] * column, sizes[2] * column, column
+
+
+def _runs(width: int, count: int, reach: int, phases: int, padded: int) -> list[tuple[int, int]]:
+    """Lengths of the runs of pixels that ``correlate`` sees in a row: the interior, and single pixels at borders."""
+    pixels = ceil_div(width, phases)
+    inner = max(0, pixels - padded)
+    return [(inner, 1), (1, pixels - inner)]
+
+
+# ------------------------------------------------------------------------------------------------ lowering
+
+
+def _correlate(program, x, w, bias, y, dimensions, w_sizes, w_strides, groups, activation, flops):
+    """Append the step of a forward pass or input gradient."""
+    images = y.lanes > 1
+    depth, outputs = x.channels // groups, y.channels // groups
+    widths = dimensions[2]
+    padded = max(0, min(widths[0], widths[2] - 1)) if widths[7] else 0
+    pixels = ceil_div(widths[0], widths[3])
+    interior = [(max(pixels - padded, 0), 1), (1, min(padded, pixels))]
+    itemsize = y.dtype.itemsize
+    if images:
+        rows, vectors = choose_tile(itemsize, outputs, interior, cut_rows=True)
+    else:
+        rows, vectors = min(
+            tiles_for(itemsize),
+            key=lambda t: ceil_div(ceil_div(outputs, LANES), t[1]) * (
+                (pixels // t[0]) * max(t[0] * t[1] / 2, 4.0) + (pixels % t[0]) * max(t[1] / 2, (1 + t[1]) / 2, 4.0)
+            ),
+        )  # fmt: skip
+    kernel_ = correlate(
+        y.dtype, images=images, rows=rows, vectors=vectors, tail=outputs % rows if images else 0,
+        activation=activation, bias=bias is not None,
+    )  # fmt: skip
+    in_sizes = tuple(d[1] for d in dimensions)
+    w_plane, w_row, w_column, w_depth, w_output, w_group = w_strides
+    constants = (
+        *dimensions[0], *dimensions[1], *dimensions[2],
+        *_row_strides(in_sizes, x.channels, x.lanes), x.lanes,
+        w_plane, w_row, w_column, w_depth, w_output,
+        groups, depth, outputs, y.lanes, w_group,
+    )  # fmt: skip
+    # Without a bias the operand is still there, and not read.
+    program.step(kernel_, (x, w, bias or w), (y,), constants, dimensions[0][0] * dimensions[1][0], flops=flops)
+
+
+def _filter_strides(shape, lanes: int, groups: int, transposed: bool):
+    """Strides (plane, row, column, depth, output, group) of a filter (out, in / groups, ...) as ``correlate`` reads it.
+
+    ``transposed`` exchanges the roles of out and in (input gradient).
+    """
+    outputs, inputs = shape[0], shape[1]
+    _, kh, kw = three(shape[2:], 1)
+    taps = math.prod(shape[2:])
+    if lanes > 1:  # [out][taps][in]
+        tap = inputs
+        plane_row_column = (kh * kw * tap, kw * tap, tap)
+        group = outputs // groups * taps * inputs
+        return (*plane_row_column, *((taps * inputs, 1) if transposed else (1, taps * inputs)), group)
+    if transposed:  # [taps][out][in, padded]
+        line = ceil_div(inputs, LANES) * LANES
+        tap = outputs * line
+        return kh * kw * tap, kw * tap, tap, line, 0, outputs // groups * line
+    line = ceil_div(outputs, LANES) * LANES  # [taps][in][out, padded]
+    tap = inputs * line
+    return kh * kw * tap, kw * tap, tap, line, 0, outputs // groups
+
+
+@lowering("conv", "linear", inputs=(BATCH, FILTER, PLAIN), outputs=(BATCH,))
+def lower_conv(program, node, inputs, outputs):
+    x, w, *rest = inputs
+    y = outputs[0]
+    stride, before, dilation, groups = _geometry(node.attrs, len(y.spatial))
+    kernel_ = three(w.shape[2:], 1)
+    dimensions = [
+        (o, i, k, 1, 1, s, d, -p, d)
+        for o, i, k, s, d, p in zip(
+            three(y.spatial, 1), three(x.spatial, 1), kernel_, stride, dilation, before, strict=True
+        )
+    ]
+    strides = _filter_strides(w.shape, y.lanes, groups, transposed=False)
+    _correlate(program, x, w, rest[0] if rest else None, y, dimensions, kernel_, strides, groups,
+               node.attrs.get("activation"), node.flops)  # fmt: skip
+
+
+@lowering("conv_input_grad", "linear_input_grad", inputs=(BATCH, FILTER_TRANSPOSED), outputs=(BATCH,))
+def lower_conv_input_grad(program, node, inputs, outputs):
+    g, w = inputs
+    x = outputs[0]
+    stride, before, dilation, groups = _geometry(node.attrs, len(x.spatial))
+    kernel_ = three(w.shape[2:], 1)
+    dimensions = []
+    for o, i, k, s, d, p in zip(
+        three(x.spatial, 1), three(g.spatial, 1), kernel_, stride, dilation, before, strict=True
+    ):
+        common = math.gcd(s, d)
+        dimensions.append((o, i, k, s, s // common, 1, -(d // common), p, d))
+    strides = _filter_strides(w.shape, x.lanes, groups, transposed=True)
+    _correlate(program, g, w, None, x, dimensions, kernel_, strides, groups, None, node.flops)
+
+
+@lowering("conv_weight_grad", inputs=(BATCH, BATCH), outputs=(PLAIN,))
+def lower_conv_weight_grad(program, node, inputs, outputs):
+    g, x = inputs
+    w = outputs[0]
+    stride, before, dilation, groups = _geometry(node.attrs, len(x.spatial))
+    kernel_ = three(w.shape[2:], 1)
+    out_sizes, in_sizes = three(g.spatial, 1), three(x.spatial, 1)
+    images = x.lanes > 1
+    depth, per_group, taps = x.channels // groups, g.channels // groups, math.prod(kernel_)
+    contiguous = groups == 1 and dilation[2] == 1
+    merge = contiguous and (before[2] == 0 or depth < 4)
+    run = kernel_[2] * depth if merge else depth
+    itemsize = x.dtype.itemsize
+    if images:
+        rows, vectors = choose_tile(itemsize, per_group, [(run - run % v, 1) for v in (1,)], cut_rows=True)
+        row_tail, vector_tail = per_group % rows, run % vectors
+        line, partial = 0, w.elements
+        p_output, p_tap, p_input, p_group = taps * depth, depth, 1, per_group * taps * depth
+        p_row = p_output
+    else:
+        rows, vectors = choose_tile(itemsize, run, [(ceil_div(per_group, LANES), 1)], cut_rows=False)
+        row_tail = vector_tail = 0
+        line = ceil_div(per_group, vectors * LANES) * vectors * LANES
+        partial = groups * taps * depth * line
+        p_output, p_tap, p_input, p_group = 1, depth * line, line, taps * depth * line
+        p_row = line
+    partials = program.per_group(x, partial)
+    kernel_grad = correlate_weights(
+        x.dtype, images=images, rows=rows, vectors=vectors, row_tail=row_tail, vector_tail=vector_tail, merge=merge
+    )
+    constants = (
+        *(v for d in zip(out_sizes, in_sizes, kernel_, stride, before, dilation, strict=True) for v in d),
+        *_row_strides(in_sizes, x.channels, x.lanes), *_row_strides(out_sizes, g.channels, g.lanes),
+        groups, depth, per_group, x.lanes, p_row, p_tap, p_group,
+    )  # fmt: skip
+    program.step(kernel_grad, (x, g), (partials,), constants, kernel_[0] * kernel_[1], flops=node.flops)
+    constants = (
+        groups_of(x.blocks), partials.stride, per_group, depth, taps, p_group, p_output, p_input, p_tap,
+    )  # fmt: skip
+    program.step(sum_groups(w.dtype), (partials,), (w,), constants, w.shape[0], whole=True)
+
+
+@lowering("linear_weight_grad", inputs=(BATCH, BATCH), outputs=(PLAIN,))
+def lower_linear_weight_grad(program, node, inputs, outputs):
+    g, x = inputs
+    w = outputs[0]
+    features, classes = x.channels, g.channels
+    row = ceil_div(features, LANES) * LANES
+    if x.lanes > 1:
+        rows_of_images = program.per_block(x, x.lanes * row)
+        program.step(transpose_lanes(x.dtype), (x,), (rows_of_images,), (features, row), LANES)
+        x_strides = (0, 0, rows_of_images.stride, row)
+    else:
+        rows_of_images = x
+        x_strides = (0, 0, x.stride, 0)
+    rows, vectors = choose_tile(x.dtype.itemsize, classes, [(row // LANES, 1)], cut_rows=True)
+    constants = (
+        classes, features, 1, 1, x.blocks, x.lanes, 0, 0, g.stride, 1, *x_strides, g.lanes,
+    )  # fmt: skip
+    program.step(
+        outer_sums(w.dtype, rows=rows, vectors=vectors, tail=classes % rows), (g, rows_of_images), (w,), constants,
+        ceil_div(classes, rows), whole=True, flops=node.flops,
+    )  # fmt: skip
+
+
+@lowering("channel_sum", inputs=(BATCH,), outputs=(PLAIN,))
+def lower_channel_sum(program, node, inputs, outputs):
+    g, b = inputs[0], outputs[0]
+    partials = program.per_group(g, g.channels)
+    images = g.lanes > 1
+    units = g.channels if images else ceil_div(g.channels, LANES)
+    program.step(sum_pixels(g.dtype, images=images), (g,), (partials,), (g.pixels, g.channels), units)
+    constants = (groups_of(g.blocks), partials.stride, g.channels, 1, 1, 0, 1, 0, 0)
+    program.step(sum_groups(b.dtype), (partials,), (b,), constants, g.channels, whole=True)

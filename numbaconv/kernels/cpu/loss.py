@@ -1,0 +1,143 @@
+"""Softmax cross entropy and what is counted beside it."""
+
+import math
+
+from .lowering import BATCH, PLAIN, lowering
+from .math import exp, log
+from .native import INT64, Pointer, kernel
+from .target import LANES
+from .vector import (
+    first_lanes, lane_of, load, load_first, maximum, reduce_add, reduce_max, splat, store, store_first, where,
+)  # fmt: skip
+
+
+@kernel
+def cross_entropy_lanes(T, gradient):
+    """Images in lanes: losses, or their gradient times g; a unit is a pixel.
+
+    Labels lie in NumPy's order, (N, pixels); ``flat`` is where the pixel lies in values without channels.
+    """
+    infinity = math.inf
+
+    def loop(
+        begin, end, block: int, first: int, g: Pointer, x: Pointer, labels: INT64, y: Pointer,
+        classes: int, batch: int, rows: int, rest: int, smoothing: float,
+    ):  # fmt: skip
+        valid = min(LANES, batch - block * LANES)
+        spread = smoothing / classes
+        for pixel in range(begin, end):
+            flat = (pixel % rest * rows + pixel // rest) * LANES
+            at = pixel * classes * LANES
+            top = splat(x, -infinity)
+            for c in range(classes):
+                v = load(x, at + c * LANES)
+                top = where(v != v, v, maximum(top, v))
+            total = splat(x, 0.0)
+            mean = splat(x, 0.0)
+            for c in range(classes):
+                v = load(x, at + c * LANES) - top
+                total = total + exp(v)
+                mean = mean + v
+            if gradient:
+                factor = load(g, flat)
+                for c in range(classes):
+                    i = at + c * LANES
+                    p = exp(load(x, i) - top) / total
+                    store(y, i, factor * (p - spread))
+                for lane in range(valid):
+                    label = labels[(block * LANES + lane) * rows * rest + pixel]
+                    if 0 <= label < classes:
+                        y[at + label * LANES + lane] -= g[flat + lane] * (1.0 - smoothing)
+            else:
+                # loss = log(total) - (1 - e) (x_label - top) - e mean(x - top)
+                store(y, flat, log(total) - spread * mean)
+                for lane in range(valid):
+                    label = labels[(block * LANES + lane) * rows * rest + pixel]
+                    if 0 <= label < classes:
+                        shifted = x[at + label * LANES + lane] - lane_of(top, lane)
+                        y[flat + lane] -= (1.0 - smoothing) * shifted
+
+    return loop
+
+
+@kernel
+def cross_entropy_channels(T, gradient):
+    """Channels in lanes, one image a block: losses, or their gradient times g; a unit is a pixel."""
+    infinity = math.inf
+
+    def loop(
+        begin, end, block: int, first: int, g: Pointer, x: Pointer, labels: INT64, y: Pointer,
+        classes: int, batch: int, rows: int, rest: int, smoothing: float,
+    ):  # fmt: skip
+        spread = smoothing / classes
+        for pixel in range(begin, end):
+            flat = pixel % rest * rows + pixel // rest
+            at = pixel * classes
+            label = labels[block * rows * rest + pixel]
+            top = splat(x, -infinity)
+            for c in range(0, classes, LANES):
+                v = where(first_lanes(classes - c), load_first(x, at + c, classes - c), -infinity)
+                top = where(v != v, v, maximum(top, v))
+            highest = reduce_max(top)
+            total = splat(x, 0.0)
+            mean = splat(x, 0.0)
+            for c in range(0, classes, LANES):
+                inside = first_lanes(classes - c)
+                v = load_first(x, at + c, classes - c) - highest
+                total = total + where(inside, exp(v), 0.0)
+                mean = mean + where(inside, v, 0.0)
+            sum_of_exp = splat(x, reduce_add(total))
+            if gradient:
+                for c in range(0, classes, LANES):
+                    p = exp(load_first(x, at + c, classes - c) - highest) / sum_of_exp
+                    store_first(y, at + c, (p - spread) * g[flat], classes - c)
+                if 0 <= label < classes:
+                    y[at + label] -= g[flat] * (1.0 - smoothing)
+            else:
+                loss = lane_of(log(sum_of_exp), 0) - spread * reduce_add(mean)
+                if 0 <= label < classes:
+                    loss -= (1.0 - smoothing) * (x[at + label] - highest)
+                y[flat] = loss
+
+    return loop
+
+
+def _lower(program, node, gradient, g, x, labels, y, flat) -> None:
+    make = cross_entropy_lanes if x.lanes > 1 else cross_entropy_channels
+    rows, rest = (flat.channels, flat.pixels) if len(flat.shape) > 1 else (1, 1)
+    constants = (x.channels, x.batch, rows, rest, float(node.attrs["label_smoothing"]))
+    program.step(make(x.dtype, gradient=gradient), (g, x, labels), (y,), constants, x.pixels, flops=node.flops)
+
+
+@lowering("softmax_cross_entropy", inputs=(BATCH, PLAIN), outputs=(BATCH,))
+def lower_cross_entropy(program, node, inputs, outputs):
+    x, labels = inputs
+    _lower(program, node, False, x, x, labels, outputs[0], outputs[0])
+
+
+@lowering("softmax_cross_entropy_grad", inputs=(BATCH, BATCH, PLAIN), outputs=(BATCH,))
+def lower_cross_entropy_grad(program, node, inputs, outputs):
+    g, x, labels = inputs
+    _lower(program, node, True, g, x, labels, outputs[0], g)
+
+
+@kernel
+def correct(T):
+    """1 where the first largest score is the label's; a unit is an image of the block."""
+
+    def loop(begin, end, block: int, first: int, x: Pointer, labels: INT64, y: Pointer, classes: int, batch: int, lanes: int):
+        for lane in range(begin, end):
+            n = block * lanes + lane
+            best = 0
+            for c in range(1, classes):
+                if x[c * lanes + lane] > x[best * lanes + lane]:
+                    best = c
+            y[lane] = 1.0 if n < batch and labels[n] == best else 0.0
+
+    return loop
+
+
+@lowering("correct", inputs=(BATCH, PLAIN), outputs=(BATCH,))
+def lower_correct(program, node, inputs, outputs):
+    x = inputs[0]
+    program.step(correct(x.dtype), inputs, outputs, (x.channels, x.batch, x.lanes), x.lanes)

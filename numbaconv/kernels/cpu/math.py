@@ -1,0 +1,190 @@
+"""Elementary functions of vectors, written out as polynomials.
+
+Numba calls the C library for ``math.exp`` and its kin, one number at a time; these work on whole vectors.  Errors are
+bounded by tests, in units of the last place: exp 1, log 1, tanh 3, sigmoid 3, expm1 3 (float32 and float64).
+
+Method: Cody & Waite, Software Manual for the Elementary Functions (1980): exp by reduction to |r| <= ln(2)/2, log by
+reduction to [sqrt(1/2), sqrt(2)).
+"""
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from .vector import (
+    Vector, absolute, arithmetic_shift, bits, fma, from_bits, maximum, minimum, nearest, splat, to_float, to_integer, where,
+)  # fmt: skip
+
+_LN2 = np.longdouble("0.693147180559945309417232121458176568")
+
+
+def _split_ln2(dtype, low_bits: int):
+    """ln 2 as high + low, the high part with trailing zeros so that its product with a small integer is exact."""
+    scale = dtype(2.0) ** (np.finfo(dtype).nmant - low_bits)
+    high = dtype(np.floor(np.float64(_LN2) * scale) / scale)
+    return float(high), float(dtype(_LN2 - np.longdouble(high)))
+
+
+def _exp_coefficients(degree: int):
+    """Taylor coefficients 1/k! for |r| <= ln(2)/2, from the highest power down."""
+    factorials = np.cumprod([1.0, *range(1, degree + 1)])
+    return tuple(float(1.0 / f) for f in factorials[::-1])
+
+
+def _constants(kind):
+    """What depends on the dtype: (mantissa bits, exponent bias, ln2 high, ln2 low, exp coefficients, limits, tanh switch)."""
+    if kind == types.float32:
+        return 23, 127, *_split_ln2(np.float32, 10), _exp_coefficients(7), -104.0, 89.0
+    return 52, 1023, *_split_ln2(np.float64, 12), _exp_coefficients(13), -746.0, 710.0
+
+
+def exp(x):
+    """e to the power of each lane; 0 and infinity beyond the range, NaN stays."""
+    raise NotImplementedError("for use inside kernels")
+
+
+def expm1(x):
+    """exp(x) - 1 without cancellation for small x; x up to 88 (float32) or 709 (float64)."""
+    raise NotImplementedError("for use inside kernels")
+
+
+def log(x):
+    """Natural logarithm; -infinity at 0, NaN below."""
+    raise NotImplementedError("for use inside kernels")
+
+
+def tanh(x):
+    """Hyperbolic tangent."""
+    raise NotImplementedError("for use inside kernels")
+
+
+def sigmoid(x):
+    """1 / (1 + exp(-x))."""
+    raise NotImplementedError("for use inside kernels")
+
+
+@overload(exp)
+def _exp(x):
+    if not isinstance(x, Vector):
+        return None
+    mantissa, bias, high, low, coefficients, lowest, highest = _constants(x.dtype)
+    log2e = float(1 / _LN2)
+
+    def implementation(x):
+        # maximum and minimum return their second argument for NaN, which therefore passes through.
+        bounded = minimum(highest, maximum(lowest, x))
+        k = nearest(bounded * log2e)
+        r = fma(k, -low, fma(k, -high, bounded))
+        p = splat(x, coefficients[0])
+        for c in coefficients[1:]:
+            p = fma(p, r, c)
+        # 2^k in two factors: k itself may leave the range of exponents where the result is still a number.
+        whole = to_integer(k)
+        half = to_integer(k * 0.5)
+        first = from_bits((half + bias) << mantissa)
+        second = from_bits((whole - half + bias) << mantissa)
+        return p * first * second
+
+    return implementation
+
+
+def _expm1_coefficients(kind):
+    """1/k! for k = 1 ..., from the highest power down, enough for |x| <= ln(2)/2."""
+    degree = 8 if kind == types.float32 else 14
+    return _exp_coefficients(degree)[:-1]
+
+
+@overload(expm1)
+def _expm1(x):
+    if not isinstance(x, Vector):
+        return None
+    mantissa, bias, high, low, _, lowest, highest = _constants(x.dtype)
+    log2e = float(1 / _LN2)
+    coefficients = _expm1_coefficients(x.dtype)
+
+    def implementation(x):
+        bounded = minimum(highest, maximum(lowest, x))
+        k = nearest(bounded * log2e)
+        r = fma(k, -low, fma(k, -high, bounded))
+        p = splat(x, coefficients[0])
+        for c in coefficients[1:]:
+            p = fma(p, r, c)
+        p = p * r  # exp(r) - 1
+        whole = to_integer(k)
+        half = to_integer(k * 0.5)
+        first = from_bits((half + bias) << mantissa)
+        second = from_bits((whole - half + bias) << mantissa)
+        # 2^k (p + 1) - 1 = 2^k p + (2^k - 1); 2^k - 1 is exact where it matters.
+        return fma(p * first, second, fma(first, second, -1.0))
+
+    return implementation
+
+
+@overload(tanh)
+def _tanh(x):
+    if not isinstance(x, Vector):
+        return None
+    limit = 20.0 if x.dtype == types.float32 else 40.0
+
+    def implementation(x):
+        # tanh|x| = m / (m + 2) with m = exp(2|x|) - 1, which does not cancel near zero.
+        m = expm1(minimum(limit, absolute(x)) * 2.0)
+        t = m / (m + 2.0)
+        return where(x < 0.0, -t, where(x > 0.0, t, x + t * 0.0))
+
+    return implementation
+
+
+@overload(sigmoid)
+def _sigmoid(x):
+    if not isinstance(x, Vector):
+        return None
+
+    def implementation(x):
+        # exp of a non-positive number alone: no overflow on either side.
+        e = exp(-absolute(x))
+        return where(x < 0.0, e, 1.0 + e * 0.0) / (1.0 + e)
+
+    return implementation
+
+
+def _log_coefficients(kind):
+    """2/(2k+1) of log((1+s)/(1-s)) = 2 s + 2 s^3/3 + ..., from the highest power down, without the leading 2 s."""
+    terms = 5 if kind == types.float32 else 11
+    return tuple(2.0 / (2 * k + 1) for k in range(terms, 0, -1))
+
+
+@overload(log)
+def _log(x):
+    if not isinstance(x, Vector):
+        return None
+    mantissa, bias, high, low, *_ = _constants(x.dtype)
+    coefficients = _log_coefficients(x.dtype)
+    smallest = float(np.finfo(str(x.dtype)).tiny)
+    lift = 2.0 ** (mantissa + 1)
+    root_half = float(np.sqrt(0.5))
+    bits_of_root = int(np.asarray(root_half, str(x.dtype)).view(f"i{x.dtype.bitwidth // 8}"))
+    infinity = float("inf")
+    not_a_number = float("nan")
+
+    def implementation(x):
+        denormal = x < smallest
+        scaled = where(denormal, x * lift, x)
+        # exponent relative to sqrt(1/2), so that the mantissa lies in [sqrt(1/2), sqrt(2))
+        shifted = bits(scaled) - bits_of_root
+        exponent = to_float(arithmetic_shift(shifted, mantissa))
+        m = from_bits(bits(scaled) - (arithmetic_shift(shifted, mantissa) << mantissa))
+        exponent = where(denormal, exponent - float(mantissa + 1), exponent)
+        f = m - 1.0
+        s = f / (2.0 + f)
+        z = s * s
+        p = splat(x, coefficients[0])
+        for c in coefficients[1:]:
+            p = fma(p, z, c)
+        # log m = 2s + s z p = f - s (f - z p), which keeps f's exact bits
+        result = fma(exponent, high, f - (s * (f - z * p) - exponent * low))
+        result = where(x == 0.0, -infinity, result)
+        result = where(x < 0.0, not_a_number, result)
+        return where(x == infinity, infinity, where(x != x, x, result))
+
+    return implementation

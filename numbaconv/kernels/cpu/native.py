@@ -1,0 +1,331 @@
+"""From a Python loop to machine code: the ``kernel`` decorator and its cache of object files.
+
+A kernel is a factory that takes compile-time constants (dtype, tile, activation ...) and returns a loop:
+
+    @kernel
+    def negate(T):
+        def loop(begin, end, x: Pointer, y: Pointer):
+            for i in range(begin, end):
+                store(y, i * LANES, -load(x, i * LANES))
+        return loop
+
+``begin`` and ``end`` delimit the units of work; the other arguments are pointers (annotated ``Pointer``), integers
+(``int``) and numbers (``float``).  The runner calls every kernel through one signature, ``(arguments, begin, end)``,
+with the arguments as a row of 64-bit words.
+
+Compiled loops are kept as plain object files, one a kernel, in a folder of the user's cache.  The name of a file holds a
+digest of everything that its code depends on: sources of the engine and of the kernel's own file, constants, dtype,
+CPU, and versions.  Numba's own cache cannot be used: it misses for closures over intrinsics, does not see changes in
+helper files, and needs 30 to 300 ms for each function where an object file loads in about one.
+"""
+
+import ctypes
+import functools
+import hashlib
+import inspect
+import itertools
+import os
+import struct
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Hashable
+from pathlib import Path
+
+import llvmlite
+import llvmlite.binding as llvm
+import numpy as np
+
+from .target import cpu
+
+
+class Pointer:
+    """Annotation of a kernel's argument: pointer to elements of the kernel's dtype (``Pointer``) or of a fixed one."""
+
+    def __init__(self, dtype: str) -> None:
+        self.dtype = dtype
+
+
+class Ints:
+    """Annotation of a kernel's argument: a tuple of ``count`` integers."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+
+INT64 = Pointer("int64")
+UINT8 = Pointer("uint8")
+FLOAT64 = Pointer("float64")
+
+_WORD = "void(CPointer(int64), int64, int64)"
+_HEADER = b"numbaconv object 1\n"
+_lock = threading.RLock()
+
+
+# ------------------------------------------------------------------------------------------------ the cache folder
+
+
+@functools.cache
+def cache_folder() -> Path | None:
+    """Where object files are kept, or None (with one warning) if no folder can be written."""
+    chosen = os.environ.get("NUMBACONV_CACHE_DIR")
+    if chosen:
+        folder = Path(chosen)
+    else:
+        import platformdirs
+
+        folder = Path(platformdirs.user_cache_dir("numbaconv", appauthor=False))
+    folder = folder / "kernels"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        warnings.warn(f"kernels are compiled anew in every process: no cache in {folder} ({error})", stacklevel=2)
+        return None
+    return folder
+
+
+@functools.cache
+def _digest_of_file(path: str) -> bytes:
+    return hashlib.sha256(Path(path).read_bytes()).digest()
+
+
+@functools.cache
+def _environment() -> bytes:
+    """Digest of what every kernel depends on."""
+    from importlib.metadata import version
+
+    words = [*cpu(), sys.version, version("numba"), llvmlite.__version__, np.__version__]
+    digest = hashlib.sha256("\0".join(words).encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(_digest_of_file(str(path)))
+    return digest.digest()
+
+
+def environment_digest() -> str:
+    """The digest as it appears in file names."""
+    return _environment().hex()[:32]
+
+
+# ------------------------------------------------------------------------------------------------ compiling
+
+
+def _numba_types(loop: Callable, dtype: np.dtype):
+    """Numba's types of a loop's arguments after begin and end."""
+    from numba import from_dtype, types
+
+    found = []
+    for parameter in list(inspect.signature(loop).parameters.values())[2:]:
+        kind = parameter.annotation
+        if kind is Pointer:
+            found.append(types.CPointer(from_dtype(dtype)))
+        elif isinstance(kind, Pointer):
+            found.append(types.CPointer(from_dtype(np.dtype(kind.dtype))))
+        elif isinstance(kind, Ints):
+            found.append(types.UniTuple(types.int64, kind.count))
+        elif kind is float:
+            found.append(types.float64)
+        elif kind is int:
+            found.append(types.int64)
+        else:
+            raise TypeError(f"kernel argument {parameter.name!r} needs the annotation Pointer, int or float")
+    return found
+
+
+def _unpacker(argument_types):
+    """An intrinsic that reads typed arguments from a row of 64-bit words."""
+    from llvmlite import ir
+    from numba import types
+    from numba.core import cgutils
+    from numba.extending import intrinsic
+
+    @intrinsic
+    def unpack(typingctx, words):
+        def codegen(context, builder, signature, arguments):
+            position = itertools.count()
+
+            def word():
+                return builder.load(builder.gep(arguments[0], [ir.Constant(ir.IntType(64), next(position))]))
+
+            values = []
+            for kind in argument_types:
+                if isinstance(kind, types.CPointer):
+                    values.append(builder.inttoptr(word(), context.get_value_type(kind)))
+                elif isinstance(kind, types.UniTuple):
+                    values.append(cgutils.pack_array(builder, [word() for _ in range(kind.count)]))
+                elif kind == types.float64:
+                    values.append(builder.bitcast(word(), ir.DoubleType()))
+                else:
+                    values.append(word())
+            return cgutils.pack_struct(builder, values) if values else context.get_dummy_value()
+
+        return types.Tuple(argument_types)(words), codegen
+
+    return unpack
+
+
+def _compile(make: Callable, dtype: np.dtype, constants: dict) -> tuple[str, bytes]:
+    """Compile one loop; returns the symbol of its entry and the object file."""
+    from numba import cfunc, njit
+
+    loop = make(dtype, **constants)
+    unpack = _unpacker(_numba_types(loop, dtype))
+    body = njit(error_model="numpy", fastmath={"contract", "nsz"})(loop)
+
+    def entry(words, begin, end):
+        body(begin, end, *unpack(words))
+
+    compiled = cfunc(_WORD, error_model="numpy")(entry)
+    return compiled._wrapper_name, compiled._library._get_compiled_object()
+
+
+# ------------------------------------------------------------------------------------------------ object files
+
+
+def write_object(path: Path, symbol: str, code: bytes) -> None:
+    """Write atomically: another process sees the whole file or none."""
+    body = symbol.encode() + b"\n" + code
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(_HEADER + hashlib.sha256(body).digest() + body)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_object(path: Path) -> tuple[str, bytes] | None:
+    """The symbol and code of an object file; None if it is not there or damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    start = len(_HEADER) + 32
+    body = content[start:]
+    if not content.startswith(_HEADER) or hashlib.sha256(body).digest() != content[len(_HEADER) : start]:
+        return None
+    symbol, code = body.split(b"\n", 1)
+    return symbol.decode(), code
+
+
+@functools.cache
+def _initialise_llvm() -> None:
+    from numba.core.registry import cpu_target
+    from numba.core.runtime import rtsys
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    rtsys.initialize(cpu_target.target_context)  # registers the names of Numba's run time that object files refer to
+
+
+_engines: list = []  # an engine owns the code that it linked
+
+
+def link(symbol: str, code: bytes) -> int:
+    """Link an object file into the process; returns the address of ``symbol``."""
+    _initialise_llvm()
+    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    _engines.append(engine)
+    return engine.get_function_address(symbol)
+
+
+# ------------------------------------------------------------------------------------------------ kernels
+
+
+class Kernel:
+    """A loop for every set of constants, compiled when first asked for."""
+
+    def __init__(self, make: Callable) -> None:
+        self.make = make
+        self.name = f"{make.__module__}.{make.__qualname__}"
+        self._addresses: dict[Hashable, int] = {}
+        functools.update_wrapper(self, make)
+
+    def __call__(self, dtype, **constants) -> "Specialised":
+        """This kernel for a dtype and constants; nothing is compiled yet."""
+        return Specialised(self, np.dtype(dtype), tuple(sorted(constants.items())))
+
+
+class Specialised:
+    """One kernel with its constants: ``address()`` compiles or loads it."""
+
+    def __init__(self, kernel: Kernel, dtype: np.dtype, constants: tuple[tuple[str, Hashable], ...]) -> None:
+        self.kernel = kernel
+        self.dtype = dtype
+        self.constants = constants
+
+    @property
+    def label(self) -> str:
+        values = ", ".join([str(self.dtype), *(f"{name}={value}" for name, value in self.constants)])
+        return f"{self.kernel.make.__qualname__}[{values}]"
+
+    def path(self) -> Path | None:
+        folder = cache_folder()
+        if folder is None:
+            return None
+        source = _digest_of_file(inspect.getfile(self.kernel.make))
+        digest = hashlib.sha256(_environment() + source + f"{self.kernel.name} {self.label}".encode())
+        return folder / f"{self.kernel.make.__qualname__}-{digest.hexdigest()[:32]}.o"
+
+    def is_ready(self) -> bool:
+        """Whether asking for the address compiles nothing."""
+        if (self.dtype, self.constants) in self.kernel._addresses:
+            return True
+        path = self.path()
+        return path is not None and path.exists()
+
+    def compiled(self) -> tuple[str, bytes]:
+        """The entry's symbol and the object file, from the cache or compiled now."""
+        path = self.path()
+        found = read_object(path) if path is not None else None
+        if found is None:
+            found = _compile(self.kernel.make, self.dtype, dict(self.constants))
+            compiled_now.append(self.label)
+            if path is not None:
+                write_object(path, *found)
+        return found
+
+    def address(self) -> int:
+        """Address of ``void entry(int64 *arguments, int64 begin, int64 end)``."""
+        key = (self.dtype, self.constants)
+        with _lock:
+            if key not in self.kernel._addresses:
+                self.kernel._addresses[key] = link(*self.compiled())
+            return self.kernel._addresses[key]
+
+    def assembly(self) -> str:
+        """The machine code as text, compiled anew (for tests and the curious)."""
+        from numba import cfunc, njit
+
+        loop = self.kernel.make(self.dtype, **dict(self.constants))
+        unpack = _unpacker(_numba_types(loop, self.dtype))
+        body = njit(error_model="numpy", fastmath={"contract", "nsz"})(loop)
+        return cfunc(_WORD, error_model="numpy")(lambda w, b, e: body(b, e, *unpack(w))).inspect_asm()
+
+
+#: Labels of the kernels that this process compiled (rather than found in the cache).
+compiled_now: list[str] = []
+
+
+def kernel(make: Callable) -> Kernel:
+    """Decorator of a kernel factory, see the module's docstring."""
+    return Kernel(make)
+
+
+def word(value) -> int:
+    """A kernel argument as the 64-bit word that carries it."""
+    if isinstance(value, float):
+        return struct.unpack("q", struct.pack("d", value))[0]
+    return int(value)
+
+
+def call(address: int, words, begin: int, end: int) -> None:
+    """Call one kernel directly with a row of words (tests; the runner does this natively)."""
+    row = np.array([word(w) for w in words], np.int64)
+    ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(address)(row.ctypes.data, begin, end)

@@ -1,0 +1,156 @@
+"""The one parallel loop: threads take micro-batches through the steps of a program.
+
+A program is a list of phases; the threads meet only between phases.  In a phase, tasks = groups x chunks are dealt to
+the threads.  A task takes the micro-batches ("blocks") of its group, one after another, through all steps of the
+phase: depth first, so that a block's activations are still in the cache when the next step reads them.  With
+chunks > 1 each step's units are also cut, which keeps threads busy where there are fewer groups than threads.
+
+Groups are a fixed partition of the batch, independent of the number of threads, and each has its own partial sums:
+results are the same bits for any number of threads.
+
+Tables (int64):
+    phases     first step, last step, blocks, groups, chunks
+    steps      entry's address, first operand, operands, first constant, constants, units
+    operands   base address, bytes a block, bytes a group, bytes a thread
+    constants  integer and floating-point arguments as 64-bit words
+A kernel receives: its block, whether the block is the first of its group, operand addresses, constants.
+"""
+
+import ctypes
+import functools
+import os
+import threading
+from collections.abc import Callable
+
+from . import native
+
+WORDS = 128  # arguments of one step at the most
+
+
+def _make_run():
+    from llvmlite import ir
+    from numba import get_thread_id, prange, types
+    from numba.extending import intrinsic
+
+    @intrinsic
+    def call(typingctx, address, words, begin, end):
+        def codegen(context, builder, signature, arguments):
+            i64 = ir.IntType(64)
+            entry = ir.FunctionType(ir.VoidType(), [i64.as_pointer(), i64, i64]).as_pointer()
+            builder.call(builder.inttoptr(arguments[0], entry), arguments[1:])
+            return context.get_dummy_value()
+
+        return types.void(types.int64, words, types.int64, types.int64), codegen
+
+    @intrinsic
+    def advance(typingctx, pointer, index):
+        return pointer(pointer, types.int64), lambda context, builder, signature, a: builder.gep(a[0], [a[1]])
+
+    def run(phases, count, steps, operands, constants, scratch):
+        for p in range(count):
+            first_step, last_step = phases[p * 5], phases[p * 5 + 1]
+            blocks, groups, chunks = phases[p * 5 + 2], phases[p * 5 + 3], phases[p * 5 + 4]
+            for task in prange(groups * chunks):
+                group = task // chunks
+                chunk = task - group * chunks
+                thread = get_thread_id()
+                words = advance(scratch, thread * WORDS)
+                first_block = group * blocks // groups
+                for block in range(first_block, (group + 1) * blocks // groups):
+                    words[0] = block
+                    words[1] = 1 if block == first_block else 0
+                    for s in range(first_step, last_step):
+                        step = advance(steps, s * 6)
+                        n = step[2]
+                        for i in range(n):
+                            o = advance(operands, (step[1] + i) * 4)
+                            words[2 + i] = o[0] + block * o[1] + group * o[2] + thread * o[3]
+                        for i in range(step[4]):
+                            words[2 + n + i] = constants[step[3] + i]
+                        units = step[5]
+                        begin = units * chunk // chunks
+                        end = units * (chunk + 1) // chunks
+                        if begin < end:
+                            call(step[0], words, begin, end)
+
+    return run
+
+
+def _compile_run(parallel: bool):
+    from numba import cfunc
+
+    compiled = cfunc(
+        "void(CPointer(int64), int64, CPointer(int64), CPointer(int64), CPointer(int64), CPointer(int64))",
+        error_model="numpy",
+        parallel=parallel,
+    )(_make_run())
+    return compiled._wrapper_name, compiled._library._get_compiled_object()
+
+
+@functools.cache
+def _run():
+    """The compiled loop, as a function of six addresses and numbers; releases the GIL."""
+    _start_threads()
+    folder = native.cache_folder()
+    path = None if folder is None else folder / f"run-{native.environment_digest()}.o"
+    found = native.read_object(path) if path is not None else None
+    if found is None:
+        found = _compile_run(parallel=True)
+        if path is not None:
+            native.write_object(path, *found)
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 6)(native.link(*found))
+
+
+_started_in: int | None = None
+_running = threading.Lock()
+
+
+def _start_threads() -> None:
+    global _started_in
+    from numba.np.ufunc.parallel import _launch_threads
+
+    _launch_threads()
+    _started_in = os.getpid()
+
+
+def get_threads() -> int:
+    """Threads that runs use now: Numba's setting, at most the CPUs this process may use."""
+    from numba import get_num_threads
+
+    return get_num_threads()
+
+
+def set_threads(count: int) -> None:
+    """Use ``count`` threads from now on, at most ``max_threads()``."""
+    from numba import set_num_threads
+
+    if not 1 <= count <= max_threads():
+        raise ValueError(f"threads must lie between 1 and {max_threads()}, not {count}")
+    set_num_threads(count)
+
+
+def max_threads() -> int:
+    from numba import config
+
+    return config.NUMBA_NUM_THREADS
+
+
+def prepare(phases, steps, operands, constants, scratch) -> Callable[[], None]:
+    """A function that runs the program once; one program at a time in a process."""
+    function = _run()
+    tables = (phases, steps, operands, constants, scratch)
+    arguments = (
+        phases.ctypes.data, len(phases), steps.ctypes.data, operands.ctypes.data, constants.ctypes.data,
+        scratch.ctypes.data,
+    )  # fmt: skip
+
+    def call(tables=tables) -> None:  # holding the tables keeps their memory
+        if _started_in != os.getpid():
+            raise RuntimeError(
+                "numbaconv ran before this process was forked, and its threads do not survive a fork; "
+                "start processes with multiprocessing's 'spawn' or 'forkserver' method"
+            )
+        with _running:
+            function(*arguments)
+
+    return call

@@ -1,0 +1,46 @@
+"""What the CPU offers: lanes, and the register tiles of the micro-kernel.
+
+One table for every instruction set.  ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` are honoured as Numba does, so
+that another machine's table can be tried (and tested) on this one.
+"""
+
+import functools
+import os
+
+import llvmlite.binding as llvm
+
+#: instruction set -> (float32 lanes of one register, registers, register tiles as rows x vectors).
+TILES = {
+    "avx512": (16, 32, ((8, 3), (6, 4), (4, 6), (5, 5), (8, 2), (10, 2), (12, 2), (14, 1), (12, 1), (16, 1), (1, 8))),
+    "avx2": (8, 16, ((4, 3), (6, 2), (3, 4), (2, 5), (4, 2), (8, 1), (12, 1), (10, 1), (1, 6))),
+    "simd128": (4, 16, ((4, 3), (6, 2), (3, 4), (2, 5), (4, 2), (8, 1), (12, 1), (10, 1), (1, 6))),
+}
+
+_AVX512_NAMES = ("avx512", "skylake-avx512", "cascadelake", "cooperlake", "icelake", "sapphirerapids", "znver4", "znver5")
+_AVX2_NAMES = ("haswell", "broadwell", "skylake", "alderlake", "znver1", "znver2", "znver3", "x86-64-v3")
+
+
+@functools.cache
+def cpu() -> tuple[str, str]:
+    """LLVM's name of the CPU that kernels are compiled for, and its features as '+avx2,-sse4a,...'."""
+    name = os.environ.get("NUMBA_CPU_NAME")
+    features = os.environ.get("NUMBA_CPU_FEATURES")
+    if name and name != "host":
+        return name, features or ""
+    return llvm.get_host_cpu_name(), features if features is not None else llvm.get_host_cpu_features().flatten()
+
+
+@functools.cache
+def instruction_set() -> str:
+    """The row of ``TILES`` that fits this CPU."""
+    name, features = cpu()
+    enabled = features.split(",")
+    if "+avx512f" in enabled or (not features and name.startswith(_AVX512_NAMES)):
+        return "avx512"
+    if "+avx2" in enabled or (not features and name in _AVX2_NAMES):
+        return "avx2"
+    return "simd128"
+
+
+#: Lanes of a vector; also the number of images that travel together when a batch lies in lanes.
+LANES: int = TILES[instruction_set()][0]

@@ -1,0 +1,493 @@
+"""SIMD vectors as ordinary values inside Numba kernels.
+
+A ``Vector`` holds ``LANES`` numbers in one (or, for wide dtypes, a few) machine registers.  Kernels load one from
+memory, calculate with ``+ - * /``, comparisons and the functions below, and store it:
+
+    v = load(x, i)
+    store(y, i, where(v > 0.0, v, v * 0.01))
+
+Every operation is emitted as LLVM vector IR, so that vectorisation is certain instead of hoped for.  Scalars mixed
+with vectors are broadcast.  Products and sums may be contracted to fused multiply-adds, nothing else is relaxed:
+NaN and infinity behave as in IEEE 754, and results do not depend on how a loop was cut.
+"""
+
+import operator
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
+
+from .target import LANES
+
+CONTRACT = ("contract",)
+
+
+class Vector(types.Type):
+    """Numba type of ``lanes`` numbers of ``dtype``."""
+
+    def __init__(self, dtype: types.Type, lanes: int = LANES) -> None:
+        self.dtype = dtype
+        self.lanes = lanes
+        super().__init__(name=f"Vector({dtype}, {lanes})")
+
+
+class Mask(types.Type):
+    """Numba type of ``lanes`` truth values, the result of comparing vectors."""
+
+    def __init__(self, lanes: int = LANES) -> None:
+        self.lanes = lanes
+        super().__init__(name=f"Mask({lanes})")
+
+
+LLVM_TYPES = {
+    types.float32: ir.FloatType(),
+    types.float64: ir.DoubleType(),
+    types.int32: ir.IntType(32),
+    types.uint32: ir.IntType(32),
+    types.int64: ir.IntType(64),
+}
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager, vector):
+        super().__init__(manager, vector, ir.VectorType(LLVM_TYPES[vector.dtype], vector.lanes))
+
+
+@register_model(Mask)
+class _MaskModel(models.PrimitiveModel):
+    def __init__(self, manager, mask):
+        super().__init__(manager, mask, ir.VectorType(ir.IntType(1), mask.lanes))
+
+
+def constant(vector_type, value):
+    """The LLVM vector with ``value`` in every lane."""
+    return ir.Constant(vector_type, [value] * vector_type.count)
+
+
+def broadcast(builder, scalar, lanes):
+    """The LLVM vector with ``scalar`` in every lane."""
+    undefined = ir.Constant(ir.VectorType(scalar.type, lanes), ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, undefined, constant(ir.VectorType(ir.IntType(32), lanes), 0))
+
+
+def vector_load(builder, pointer, vector_type):
+    """Load without any demand on alignment beyond the element's."""
+    value = builder.load(builder.bitcast(pointer, vector_type.as_pointer()))
+    value.align = element_bytes(vector_type)
+    return value
+
+
+def vector_store(builder, value, pointer):
+    builder.store(value, builder.bitcast(pointer, value.type.as_pointer())).align = element_bytes(value.type)
+
+
+def element_bytes(vector_type) -> int:
+    return 4 if vector_type.element in (ir.FloatType(), ir.IntType(32)) else 8
+
+
+def llvm_name(vector_type) -> str:
+    """LLVM's suffix of a vector type in intrinsic names: v16f32, v8i64 ..."""
+    letter = "i" if isinstance(vector_type.element, ir.IntType) else "f"
+    return f"v{vector_type.count}{letter}{8 * element_bytes(vector_type)}"
+
+
+def call_llvm(builder, name, result, *arguments):
+    """Call LLVM's intrinsic ``name``, declared by name because llvmlite cannot mangle vector types."""
+    function_type = ir.FunctionType(result, [a.type for a in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments)
+
+
+def fused_multiply_add(builder, x, y, z):
+    return call_llvm(builder, f"llvm.fma.{llvm_name(x.type)}", x.type, x, y, z)
+
+
+def as_vector(context, builder, value, value_type, vector: Vector):
+    """``value`` itself if it is a vector, else the scalar converted and broadcast."""
+    if isinstance(value_type, (Vector, Mask)):
+        return value
+    return broadcast(builder, context.cast(builder, value, value_type, vector.dtype), vector.lanes)
+
+
+# ------------------------------------------------------------------------------------------------ operators
+
+
+def _vector_of(*arguments):
+    found = [a for a in arguments if isinstance(a, Vector)]
+    return found[0] if found and all(isinstance(a, (Vector, types.Number)) for a in arguments) else None
+
+
+def _operator(python_operator, emit, result=None):
+    """Teach Numba ``vector ∘ vector``, ``vector ∘ scalar`` and ``scalar ∘ vector``."""
+
+    @type_callable(python_operator)
+    def typing(context):
+        def typer(left, right):
+            vector = _vector_of(left, right)
+            return None if vector is None else (result(vector) if result else vector)
+
+        return typer
+
+    def lower(context, builder, signature, arguments):
+        vector = _vector_of(*signature.args)
+        left, right = (as_vector(context, builder, a, t, vector) for a, t in zip(arguments, signature.args, strict=True))
+        return emit(builder, left, right)
+
+    for pair in ((Vector, Vector), (Vector, types.Number), (types.Number, Vector)):
+        lower_builtin(python_operator, *pair)(lower)
+
+
+def _arithmetic(for_floats, for_integers):
+    def emit(builder, left, right):
+        if isinstance(left.type.element, ir.IntType):
+            return getattr(builder, for_integers)(left, right)
+        return getattr(builder, for_floats)(left, right, flags=CONTRACT)
+
+    return emit
+
+
+def _comparison(symbol):
+    def emit(builder, left, right):
+        if isinstance(left.type.element, ir.IntType):
+            return builder.icmp_signed(symbol, left, right)
+        return (builder.fcmp_unordered if symbol == "!=" else builder.fcmp_ordered)(symbol, left, right)
+
+    return emit
+
+
+_operator(operator.add, _arithmetic("fadd", "add"))
+_operator(operator.sub, _arithmetic("fsub", "sub"))
+_operator(operator.mul, _arithmetic("fmul", "mul"))
+_operator(operator.truediv, lambda builder, x, y: builder.fdiv(x, y))
+_operator(operator.xor, lambda builder, x, y: builder.xor(x, y))
+_operator(operator.lshift, lambda builder, x, y: builder.shl(x, y))
+_operator(operator.rshift, lambda builder, x, y: builder.lshr(x, y))
+for _python, _symbol in (
+    (operator.lt, "<"), (operator.le, "<="), (operator.gt, ">"),
+    (operator.ge, ">="), (operator.eq, "=="), (operator.ne, "!="),
+):  # fmt: skip
+    _operator(_python, _comparison(_symbol), lambda vector: Mask(vector.lanes))
+
+
+@type_callable(operator.neg)
+def _type_neg(context):
+    return lambda vector: vector if isinstance(vector, Vector) else None
+
+
+@lower_builtin(operator.neg, Vector)
+def _lower_neg(context, builder, signature, arguments):
+    value = arguments[0]
+    return builder.fneg(value) if not isinstance(value.type.element, ir.IntType) else builder.neg(value)
+
+
+def _mask_operator(python_operator, method):
+    @type_callable(python_operator)
+    def typing(context):
+        return lambda left, right: left if isinstance(left, Mask) and left == right else None
+
+    @lower_builtin(python_operator, Mask, Mask)
+    def lower(context, builder, signature, arguments):
+        return getattr(builder, method)(*arguments)
+
+
+@type_callable(operator.invert)
+def _type_invert(context):
+    return lambda mask: mask if isinstance(mask, Mask) else None
+
+
+@lower_builtin(operator.invert, Mask)
+def _lower_invert(context, builder, signature, arguments):
+    return builder.not_(arguments[0])
+
+
+_mask_operator(operator.and_, "and_")
+_mask_operator(operator.or_, "or_")
+
+
+# ------------------------------------------------------------------------------------------------ memory
+
+
+@intrinsic
+def at(typingctx, pointer, index):
+    """The pointer ``index`` elements further."""
+    return pointer(pointer, types.int64), lambda context, builder, signature, a: builder.gep(a[0], [a[1]])
+
+
+@intrinsic
+def load(typingctx, pointer, index):
+    """The vector of ``LANES`` elements from ``pointer[index]`` on."""
+
+    def codegen(context, builder, signature, arguments):
+        vector_type = context.get_value_type(signature.return_type)
+        return vector_load(builder, builder.gep(arguments[0], [arguments[1]]), vector_type)
+
+    return Vector(pointer.dtype)(pointer, types.int64), codegen
+
+
+@intrinsic
+def store(typingctx, pointer, index, vector):
+    """Write all lanes from ``pointer[index]`` on."""
+
+    def codegen(context, builder, signature, arguments):
+        pointer, index, value = arguments
+        vector_store(builder, value, builder.gep(pointer, [index]))
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.int64, vector), codegen
+
+
+def lanes_below(builder, count, lanes):
+    """The LLVM mask whose lane i is set if i < ``count`` (an i64)."""
+    numbers = ir.Constant(ir.VectorType(ir.IntType(64), lanes), list(range(lanes)))
+    return builder.icmp_signed("<", numbers, broadcast(builder, count, lanes))
+
+
+def masked_store(builder, value, pointer, mask):
+    """Store the masked lanes; memory of the others is not touched."""
+    pointer = builder.bitcast(pointer, value.type.as_pointer())
+    align = ir.Constant(ir.IntType(32), element_bytes(value.type))
+    call_llvm(builder, f"llvm.masked.store.{llvm_name(value.type)}.p0", ir.VoidType(), value, pointer, align, mask)
+
+
+@intrinsic
+def load_first(typingctx, pointer, index, count):
+    """The vector whose first ``count`` lanes come from ``pointer[index]`` on, the others zero and not read."""
+
+    def codegen(context, builder, signature, arguments):
+        pointer, index, count = arguments
+        vector_type = context.get_value_type(signature.return_type)
+        pointer = builder.bitcast(builder.gep(pointer, [index]), vector_type.as_pointer())
+        align = ir.Constant(ir.IntType(32), element_bytes(vector_type))
+        mask = lanes_below(builder, count, vector_type.count)
+        name = f"llvm.masked.load.{llvm_name(vector_type)}.p0"
+        return call_llvm(builder, name, vector_type, pointer, align, mask, ir.Constant(vector_type, None))
+
+    return Vector(pointer.dtype)(pointer, types.int64, types.int64), codegen
+
+
+@intrinsic
+def store_first(typingctx, pointer, index, vector, count):
+    """Write the first ``count`` lanes from ``pointer[index]`` on."""
+
+    def codegen(context, builder, signature, arguments):
+        pointer, index, value, count = arguments
+        masked_store(builder, value, builder.gep(pointer, [index]), lanes_below(builder, count, value.type.count))
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.int64, vector, types.int64), codegen
+
+
+# ------------------------------------------------------------------------------------------------ functions
+
+
+def _unary(name, emit):
+    def typing(typingctx, x):
+        def codegen(context, builder, signature, arguments):
+            return emit(builder, arguments[0])
+
+        return x(x), codegen
+
+    typing.__name__ = typing.__qualname__ = name
+    return intrinsic(typing)
+
+
+absolute = _unary("absolute", lambda b, x: call_llvm(b, f"llvm.fabs.{llvm_name(x.type)}", x.type, x))
+sqrt = _unary("sqrt", lambda b, x: call_llvm(b, f"llvm.sqrt.{llvm_name(x.type)}", x.type, x))
+nearest = _unary("nearest", lambda b, x: call_llvm(b, f"llvm.rint.{llvm_name(x.type)}", x.type, x))
+
+
+@intrinsic
+def splat(typingctx, like, scalar):
+    """The vector of ``like``'s type (a pointer or a vector) with ``scalar`` in every lane."""
+    vector = Vector(like.dtype)
+
+    def codegen(context, builder, signature, arguments):
+        return as_vector(context, builder, arguments[1], signature.args[1], signature.return_type)
+
+    return vector(like, scalar), codegen
+
+
+@intrinsic
+def fma(typingctx, x, y, z):
+    """``x * y + z``, rounded once."""
+    vector = _vector_of(x, y, z)
+
+    def codegen(context, builder, signature, arguments):
+        values = (
+            as_vector(context, builder, a, t, signature.return_type)
+            for a, t in zip(arguments, signature.args, strict=True)
+        )
+        return fused_multiply_add(builder, *values)
+
+    return vector(x, y, z), codegen
+
+
+@intrinsic
+def where(typingctx, mask, x, y):
+    """``x`` in the lanes where ``mask`` is set, else ``y``."""
+    vector = _vector_of(x, y)
+
+    def codegen(context, builder, signature, arguments):
+        mask, x, y = arguments
+        x = as_vector(context, builder, x, signature.args[1], signature.return_type)
+        y = as_vector(context, builder, y, signature.args[2], signature.return_type)
+        return builder.select(mask, x, y)
+
+    return vector(mask, x, y), codegen
+
+
+@intrinsic
+def maximum(typingctx, x, y):
+    """The larger of ``x`` and ``y``; ``y`` where either is NaN (one instruction: x > y ? x : y)."""
+    vector = _vector_of(x, y)
+
+    def codegen(context, builder, signature, arguments):
+        x, y = (
+            as_vector(context, builder, a, t, signature.return_type)
+            for a, t in zip(arguments, signature.args, strict=True)
+        )
+        return builder.select(builder.fcmp_ordered(">", x, y), x, y)
+
+    return vector(x, y), codegen
+
+
+@intrinsic
+def minimum(typingctx, x, y):
+    """The smaller of ``x`` and ``y``; ``y`` where either is NaN."""
+    vector = _vector_of(x, y)
+
+    def codegen(context, builder, signature, arguments):
+        x, y = (
+            as_vector(context, builder, a, t, signature.return_type)
+            for a, t in zip(arguments, signature.args, strict=True)
+        )
+        return builder.select(builder.fcmp_ordered("<", x, y), x, y)
+
+    return vector(x, y), codegen
+
+
+@intrinsic
+def lane_numbers(typingctx, like):
+    """0, 1, 2 ... as a vector of ``like``'s element type (a pointer or a vector)."""
+    vector = Vector(like.dtype)
+
+    def codegen(context, builder, signature, arguments):
+        return ir.Constant(context.get_value_type(signature.return_type), list(range(vector.lanes)))
+
+    return vector(like), codegen
+
+
+@intrinsic
+def first_lanes(typingctx, count):
+    """The mask of the first ``count`` lanes."""
+
+    def codegen(context, builder, signature, arguments):
+        return lanes_below(builder, arguments[0], LANES)
+
+    return Mask()(types.int64), codegen
+
+
+def halve(builder, value, combine):
+    """LLVM: all lanes combined in a fixed order: halves with each other until one lane is left."""
+    while value.type.count > 1:
+        half = value.type.count // 2
+        undefined = ir.Constant(value.type, ir.Undefined)
+        index_type = ir.VectorType(ir.IntType(32), half)
+        low = builder.shuffle_vector(value, undefined, ir.Constant(index_type, list(range(half))))
+        high = builder.shuffle_vector(value, undefined, ir.Constant(index_type, list(range(half, 2 * half))))
+        value = combine(low, high)
+    return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+
+
+def sum_lanes(builder, value):
+    return halve(builder, value, builder.fadd)
+
+
+@intrinsic
+def reduce_max(typingctx, x):
+    """The largest lane; NaN if one is NaN."""
+
+    def codegen(context, builder, signature, arguments):
+        def larger(a, b):
+            keep = builder.or_(builder.fcmp_ordered(">", a, b), builder.fcmp_unordered("uno", a, a))
+            return builder.select(keep, a, b)
+
+        return halve(builder, arguments[0], larger)
+
+    return x.dtype(x), codegen
+
+
+@intrinsic
+def reduce_add(typingctx, x):
+    """The sum of the lanes, added pairwise."""
+
+    def codegen(context, builder, signature, arguments):
+        return sum_lanes(builder, arguments[0])
+
+    return x.dtype(x), codegen
+
+
+@intrinsic
+def bits(typingctx, x):
+    """The same bits as integers of the same width."""
+    integer = Vector({32: types.int32, 64: types.int64}[x.dtype.bitwidth])
+
+    def codegen(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
+
+    return integer(x), codegen
+
+
+@intrinsic
+def from_bits(typingctx, x):
+    """Integers read as the bits of floating-point numbers of the same width."""
+    number = Vector({32: types.float32, 64: types.float64}[x.dtype.bitwidth])
+
+    def codegen(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
+
+    return number(x), codegen
+
+
+@intrinsic
+def to_integer(typingctx, x):
+    """Truncated to integers of the same width; the value must fit."""
+    integer = Vector({32: types.int32, 64: types.int64}[x.dtype.bitwidth])
+
+    def codegen(context, builder, signature, arguments):
+        return builder.fptosi(arguments[0], context.get_value_type(signature.return_type))
+
+    return integer(x), codegen
+
+
+@intrinsic
+def to_float(typingctx, x):
+    """Signed integers converted to floating-point numbers of the same width."""
+    number = Vector({32: types.float32, 64: types.float64}[x.dtype.bitwidth])
+
+    def codegen(context, builder, signature, arguments):
+        return builder.sitofp(arguments[0], context.get_value_type(signature.return_type))
+
+    return number(x), codegen
+
+
+@intrinsic
+def arithmetic_shift(typingctx, x, count):
+    """``x >> count`` keeping the sign (the operator ``>>`` shifts zeros in)."""
+
+    def codegen(context, builder, signature, arguments):
+        x, count = arguments
+        return builder.ashr(x, as_vector(context, builder, count, signature.args[1], signature.return_type))
+
+    return x(x, count), codegen
+
+
+@intrinsic
+def lane_of(typingctx, x, lane):
+    """The number in one lane."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.extract_element(*arguments)
+
+    return x.dtype(x, types.int64), codegen

@@ -1,0 +1,185 @@
+"""Convolution in one to three dimensions.
+
+What deep learning calls convolution is cross-correlation (Goodfellow et al., Deep Learning, equation 9.6):
+
+    y[n, k, p] = b[k] + sum over c and taps t of  x[n, c, p * stride + t * dilation - padding] * w[k, c, t]
+
+The gradients are convolutions again: the input gradient correlates the output gradient with the transposed filter,
+the weight gradient correlates input and output gradient (Dumoulin & Visin, arXiv 1603.07285).
+"""
+
+from typing import Any
+
+from .core import Case, Operator, Spec, apply, as_input, check_floats, integers, operator, public, shape_of
+from .shape import reshape
+
+
+def output_size(size: int, kernel: int, stride: int, padding: tuple[int, int], dilation: int) -> int:
+    """Positions of a filter along one dimension (Dumoulin & Visin, relationship 6)."""
+    return (size + sum(padding) - dilation * (kernel - 1) - 1) // stride + 1
+
+
+class Conv(Operator):
+    """Cross-correlation of x (N, C, *spatial) with weight (K, C / groups, *kernel), plus bias (K,)."""
+
+    def shape(self, x: Spec, weight: Spec, *bias: Spec, stride, padding, dilation, groups, activation=None) -> Spec:
+        sizes = zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
+        return Spec((x.shape[0], weight.shape[0], *(output_size(*s) for s in sizes)), x.dtype)
+
+    def gradient(self, grads, outputs, x, weight, *bias, **attrs):
+        return (
+            conv_input_grad(grads[0], weight, size=x.shape[2:], **attrs),
+            conv_weight_grad(grads[0], x, kernel=weight.shape[2:], **attrs),
+            *(channel_sum(grads[0]) for _ in bias),
+        )
+
+    def flops(self, inputs, outputs, **attrs):
+        return 2.0 * outputs[0].size * (inputs[1].size // inputs[1].shape[0])
+
+
+class ConvInputGrad(Operator):
+    """Gradient of a convolution with respect to its input: a transposed convolution of grad (N, K, *out)."""
+
+    def shape(self, grad: Spec, weight: Spec, *, size, groups, **attrs) -> Spec:
+        return Spec((grad.shape[0], weight.shape[1] * groups, *size), grad.dtype)
+
+    def gradient(self, grads, outputs, grad, weight, *, size, **attrs):
+        return (
+            conv(grads[0], weight, **attrs),
+            conv_weight_grad(grad, grads[0], kernel=weight.shape[2:], **attrs),
+        )
+
+    def flops(self, inputs, outputs, **attrs):
+        return 2.0 * inputs[0].size * (inputs[1].size // inputs[1].shape[0])
+
+
+class ConvWeightGrad(Operator):
+    """Gradient of a convolution with respect to its weight."""
+
+    def shape(self, grad: Spec, x: Spec, *, kernel, groups, **attrs) -> Spec:
+        return Spec((grad.shape[1], x.shape[1] // groups, *kernel), grad.dtype)
+
+    def gradient(self, grads, outputs, grad, x, *, kernel, **attrs):
+        return conv(x, grads[0], **attrs), conv_input_grad(grad, grads[0], size=x.shape[2:], **attrs)
+
+    def flops(self, inputs, outputs, **attrs):
+        return 2.0 * inputs[0].size * (outputs[0].size // outputs[0].shape[0])
+
+
+class ChannelSum(Operator):
+    """Sum over all dimensions but the channels': the gradient of a bias."""
+
+    def shape(self, x: Spec) -> Spec:
+        return Spec((x.shape[1],), x.dtype)
+
+    def gradient(self, grads, outputs, x):
+        from .shape import channel_broadcast
+
+        return (channel_broadcast(grads[0], shape=x.shape),)
+
+
+conv = operator(Conv)
+conv_input_grad = operator(ConvInputGrad)
+conv_weight_grad = operator(ConvWeightGrad)
+channel_sum = operator(ChannelSum)
+
+
+def _padding(function: str, padding: Any, kernel, dilation, stride) -> tuple[tuple[int, int], ...]:
+    """Padding before and after each dimension from an integer, integers, pairs, "same" or "valid"."""
+    dimensions = len(kernel)
+    if isinstance(padding, str):
+        if padding == "valid":
+            return ((0, 0),) * dimensions
+        if padding != "same":
+            raise ValueError(f'{function}: padding must be "same", "valid" or integers, not {padding!r}')
+        if any(s != 1 for s in stride):
+            raise ValueError(f'{function}: padding "same" needs stride 1, not {stride}')
+        totals = (d * (k - 1) for k, d in zip(kernel, dilation, strict=True))
+        return tuple((t // 2, t - t // 2) for t in totals)
+    if isinstance(padding, (tuple, list)) and any(isinstance(p, (tuple, list)) for p in padding):
+        if len(padding) != dimensions:
+            raise ValueError(f"{function}: padding needs {dimensions} pairs, not {padding!r}")
+        return tuple(integers(function, "padding", p, 2, 0) for p in padding)  # type: ignore[misc]
+    return tuple((p, p) for p in integers(function, "padding", padding, dimensions, 0))
+
+
+def _conv(function: str, dimensions: int, x, weight, bias, stride, padding, dilation, groups):
+    x, weight, bias = as_input(x), as_input(weight), as_input(bias)
+    check_floats(function, x=x, weight=weight, bias=bias)
+    x_shape, w_shape = shape_of(x), shape_of(weight)
+    if len(w_shape) != dimensions + 2:
+        raise ValueError(f"{function}: weight must have {dimensions + 2} dimensions, its shape is {w_shape}")
+    if len(x_shape) == dimensions + 1:
+        batch = _conv(function, dimensions, reshape(x, (1, *x_shape)), weight, bias, stride, padding, dilation, groups)
+        return reshape(batch, shape_of(batch)[1:])
+    if len(x_shape) != dimensions + 2:
+        raise ValueError(
+            f"{function}: x must have {dimensions + 2} dimensions (or {dimensions + 1} without a batch), "
+            f"its shape is {x_shape}"
+        )
+    kernel = w_shape[2:]
+    stride = integers(function, "stride", stride, dimensions, 1)
+    dilation = integers(function, "dilation", dilation, dimensions, 1)
+    (groups,) = integers(function, "groups", groups, 1, 1)
+    pairs = _padding(function, padding, kernel, dilation, stride)
+    if x_shape[1] != w_shape[1] * groups:
+        expected = f"{w_shape[1] * groups} input channels" + (f" ({groups} groups of {w_shape[1]})" if groups > 1 else "")
+        raise ValueError(f"{function}: weight expects {expected}, x has {x_shape[1]}")
+    if w_shape[0] % groups:
+        raise ValueError(f"{function}: {w_shape[0]} output channels cannot be divided into {groups} groups")
+    if bias is not None and shape_of(bias) != (w_shape[0],):
+        raise ValueError(f"{function}: bias must have shape ({w_shape[0]},), its shape is {shape_of(bias)}")
+    if min(kernel) < 1 or min(w_shape) < 1:
+        raise ValueError(f"{function}: weight has an empty dimension, its shape is {w_shape}")
+    for size, k, d, p in zip(x_shape[2:], kernel, dilation, pairs, strict=True):
+        if size + sum(p) < d * (k - 1) + 1:
+            raise ValueError(
+                f"{function}: a kernel of size {d * (k - 1) + 1} (with dilation) does not fit into "
+                f"{size + sum(p)} (input {size} and padding)"
+            )
+    attrs = {"stride": stride, "padding": pairs, "dilation": dilation, "groups": groups}
+    return apply(conv, (x, weight) if bias is None else (x, weight, bias), attrs)
+
+
+@public(
+    Case({"x": (3, 2, 9), "weight": (4, 2, 3), "bias": (4,)}, {"stride": 2, "padding": 1}),
+    Case({"x": (17, 3, 8), "weight": (5, 3, 4)}, {"padding": "same"}),
+)
+def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """Cross-correlation over signals: x (N, C, L) or (C, L), weight (K, C / groups, k), bias (K,) -> (N, K, L').
+
+    See ``conv2d`` for the arguments.
+    """
+    return _conv("conv1d", 1, x, weight, bias, stride, padding, dilation, groups)
+
+
+@public(
+    Case({"x": (16, 1, 12, 12), "weight": (6, 1, 5, 5), "bias": (6,)}),
+    Case({"x": (3, 6, 9, 8), "weight": (16, 6, 5, 5), "bias": (16,)}),
+    Case({"x": (17, 3, 7, 9), "weight": (5, 3, 3, 3), "bias": (5,)}, {"padding": 1}),
+    Case({"x": (8, 4, 9, 9), "weight": (6, 2, 3, 3)}, {"stride": 2, "padding": (1, 0), "groups": 2}),
+    Case({"x": (2, 4, 11, 10), "weight": (8, 1, 3, 2)}, {"dilation": (2, 3), "padding": "same", "groups": 4}),
+    Case({"x": (33, 2, 8, 7), "weight": (3, 2, 2, 3), "bias": (3,)}, {"padding": ((1, 0), (2, 1)), "stride": (3, 2)}),
+    Case({"x": (16, 20, 6, 6), "weight": (18, 20, 1, 1)}),
+    Case({"x": (1, 5, 6, 6), "weight": (19, 5, 3, 3), "bias": (19,)}, {"padding": 2, "dilation": 2, "stride": 2}),
+)
+def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """Cross-correlation over images: x (N, C, H, W) or (C, H, W), weight (K, C / groups, R, S), bias (K,).
+
+    ``padding`` (zeros, in pixels) is an integer, one for each dimension, a pair (before, after) for each, "same" or "valid".
+    Returns (N, K, H', W') with H' = (H + padding - dilation (R - 1) - 1) // stride + 1.  Raises ValueError for shapes that
+    do not fit, TypeError for dtypes other than float32 and float64 or mixed ones.  Goodfellow et al., equation 9.6.
+    """
+    return _conv("conv2d", 2, x, weight, bias, stride, padding, dilation, groups)
+
+
+@public(
+    Case({"x": (2, 2, 5, 6, 4), "weight": (3, 2, 3, 3, 2), "bias": (3,)}, {"padding": 1, "stride": (1, 2, 1)}),
+    Case({"x": (16, 2, 4, 5, 6), "weight": (4, 1, 2, 3, 3)}, {"groups": 2, "dilation": (1, 1, 2)}),
+)
+def conv3d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """Cross-correlation over volumes: x (N, C, D, H, W), weight (K, C / groups, T, R, S), bias (K,).
+
+    See ``conv2d`` for the arguments.
+    """
+    return _conv("conv3d", 3, x, weight, bias, stride, padding, dilation, groups)

@@ -1,0 +1,174 @@
+"""What an operator is: a row with a shape rule, a gradient rule, a cost and example cases.
+
+    class Tanh(Operator):
+        def shape(self, x): return x
+        def gradient(self, grads, outputs, x): return (tanh_grad(grads[0], outputs[0]),)
+
+    tanh_row = operator(Tanh)
+
+Rows know nothing of backends.  Public functions (``conv2d`` ...) put their arguments into a normal form and call
+``apply``; with at least one traced tensor among the inputs that appends a node to its graph, else a graph of one node is
+planned and run at once.  There is no other way to run anything.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Spec(NamedTuple):
+    """Shape and dtype of a value."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One example call of a public function, for tests, gradient checks and benchmarks.
+
+    ``shapes`` are those of the array arguments, by name in order; ``arguments`` the rest.
+    """
+
+    shapes: dict[str, tuple[int, ...]]
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+class Operator:
+    """A row of the operator table.  Subclasses give ``shape`` and, where there is one, ``gradient``."""
+
+    name: str = ""
+    #: output position -> input position whose memory it may take over (parameter updates)
+    in_place: dict[int, int] = {}
+    #: finite at an input of zero: lanes without an image hold zeros
+    finite_at_zero: bool = True
+
+    def shape(self, *inputs: Spec, **attrs: Any) -> Spec | tuple[Spec, ...]:
+        """Specs of the outputs; raises ValueError or TypeError in the caller's terms."""
+        raise NotImplementedError
+
+    def gradient(self, grads: Sequence[Any], outputs: Sequence[Any], *inputs: Any, **attrs: Any) -> Sequence[Any]:
+        """Gradients of the inputs, None where there is none, made of operators."""
+        raise NotImplementedError(f"{self.name} has no gradient")
+
+    def flops(self, inputs: Sequence[Spec], outputs: Sequence[Spec], **attrs: Any) -> float:
+        """Floating-point operations, a multiply-add counting two."""
+        return float(sum(o.size for o in outputs))
+
+    @property
+    def differentiable(self) -> bool:
+        return type(self).gradient is not Operator.gradient
+
+    def __call__(self, *inputs: Any, **attrs: Any) -> Any:
+        return apply(self, inputs, attrs)
+
+    def __repr__(self) -> str:
+        return f"<operator {self.name}>"
+
+
+OPERATORS: dict[str, Operator] = {}
+#: public functions with example cases: name -> (function, cases)
+FUNCTIONS: dict[str, tuple[Callable, list[Case]]] = {}
+
+
+def operator(cls: type[Operator]) -> Operator:
+    """Put a row into the table, under its class name in snake case, and return it."""
+    row = cls()
+    row.name = row.name or "".join("_" + c.lower() if c.isupper() else c for c in cls.__name__).lstrip("_")
+    if row.name in OPERATORS:
+        raise ValueError(f"operator {row.name!r} exists already")
+    row.__doc__ = cls.__doc__
+    OPERATORS[row.name] = row
+    return row
+
+
+def public(*cases: Case) -> Callable[[Callable], Callable]:
+    """Decorator of a public function: it appears in ``numbaconv.functional``, tests and benchmarks with these cases."""
+
+    def register(function: Callable) -> Callable:
+        FUNCTIONS[function.__name__] = (function, list(cases))
+        return function
+
+    return register
+
+
+_eager: Callable[[Operator, tuple, dict], Any] | None = None
+
+
+def set_eager(run: Callable[[Operator, tuple, dict], Any]) -> None:
+    """The graph room tells here how a single operator on arrays is run."""
+    global _eager
+    _eager = run
+
+
+def is_traced(value: Any) -> bool:
+    """Whether ``value`` is a tensor of a graph under construction."""
+    return hasattr(value, "graph")
+
+
+def apply(op: Operator, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
+    """Append ``op`` to the graph of its traced inputs, or run it on arrays."""
+    for value in inputs:
+        if is_traced(value):
+            return value.graph.append(op, inputs, attrs)
+    assert _eager is not None, "numbaconv.graph is imported with numbaconv"
+    return _eager(op, tuple(inputs), attrs)
+
+
+# ------------------------------------------------------------------------------------------------ checking arguments
+
+
+def check_floats(function: str, **values: Any) -> None:
+    """All given arrays must be of one floating-point dtype."""
+    first: tuple[str, np.dtype] | None = None
+    for name, value in values.items():
+        if value is None:
+            continue
+        dtype = dtype_of(value)
+        if dtype not in (np.float32, np.float64):
+            raise TypeError(f"{function}: {name} must be float32 or float64, not {dtype}")
+        if first is not None and dtype != first[1]:
+            raise TypeError(f"{function}: {first[0]} is {first[1]} but {name} is {dtype}")
+        first = first or (name, dtype)
+
+
+def dtype_of(value: Any) -> np.dtype:
+    return np.dtype(value.dtype) if hasattr(value, "dtype") else np.asarray(value).dtype
+
+
+def shape_of(value: Any) -> tuple[int, ...]:
+    return tuple(value.shape) if hasattr(value, "shape") else np.shape(value)
+
+
+def as_input(value: Any) -> Any:
+    """Lists and numbers become arrays; arrays, variables and traced tensors stay."""
+    return value if value is None or hasattr(value, "dtype") else np.asarray(value)
+
+
+def integers(function: str, name: str, value: Any, count: int, low: int) -> tuple[int, ...]:
+    """``value`` as a tuple of ``count`` integers of at least ``low``; one integer stands for all."""
+    values = value if isinstance(value, (tuple, list, np.ndarray)) else (value,)
+    try:
+        found = tuple(_integer(v) for v in values)
+    except TypeError:
+        raise TypeError(f"{function}: {name} must be an integer or {count} integers, not {value!r}") from None
+    if len(found) == 1:
+        found *= count
+    if len(found) != count:
+        raise ValueError(f"{function}: {name} must be an integer or {count} integers, not {value!r}")
+    if min(found, default=low) < low:
+        raise ValueError(f"{function}: {name} must be at least {low}, not {value!r}")
+    return found
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
+        raise TypeError
+    return value.__index__()

@@ -1,0 +1,39 @@
+"""Dropout (Srivastava et al. 2014), with masks that are a function of a seed and the element's position."""
+
+import numpy as np
+
+from .core import Operator, Spec, apply, as_input, check_floats, is_traced, operator, public
+
+
+class Dropout(Operator):
+    """x / (1 - p) where the counter-based generator says keep, else 0; linear in x, so it is its own gradient."""
+
+    def shape(self, x: Spec, key: Spec, *, p, salt) -> Spec:
+        return x
+
+    def gradient(self, grads, outputs, x, key, *, p, salt):
+        return dropout_row(grads[0], key, p=p, salt=salt), None
+
+
+dropout_row = operator(Dropout)
+
+
+@public()
+def dropout(x, p=0.5, training=True, *, key=None):
+    """Zero each element with probability ``p`` and scale the others by 1 / (1 - p); the identity unless ``training``.
+
+    ``key`` is an int64 array [seed, step] (default: numbaconv's global seed, a new step each call); the same key gives
+    the same mask in every layout, on every backend.
+    """
+    x = as_input(x)
+    check_floats("dropout", x=x)
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"dropout: p must lie between 0 and 1, not {p}")
+    if not training or p == 0.0:
+        return x
+    from ..random import next_key
+
+    if key is None:
+        key = x.graph.dropout_key() if is_traced(x) else next_key()
+    salt = x.graph.next_salt() if is_traced(x) else 0
+    return apply(dropout_row, (x, np.asarray(key, np.int64) if not hasattr(key, "dtype") else key), {"p": float(p), "salt": salt})

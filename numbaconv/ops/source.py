@@ -1,0 +1,60 @@
+"""Where batches come from: images and labels picked by index out of arrays that stay in memory."""
+
+import numpy as np
+
+from .core import Operator, Spec, apply, as_input, dtype_of, integers, operator, public, shape_of
+
+
+class TakeImages(Operator):
+    """images[indices], scaled to (value / 255 - mean) / std if they are bytes, with a border of black pixels."""
+
+    def shape(self, images: Spec, indices: Spec, *, mean, std, pad) -> Spec:
+        n, c, h, w = indices.shape[0], *images.shape[1:]
+        dtype = np.dtype(np.float32) if images.dtype == np.uint8 else images.dtype
+        return Spec((n, c, h + 2 * pad, w + 2 * pad), dtype)
+
+
+class TakeLabels(Operator):
+    """labels[indices]."""
+
+    def shape(self, labels: Spec, indices: Spec) -> Spec:
+        return Spec(indices.shape, labels.dtype)
+
+
+take_images_row, take_labels_row = operator(TakeImages), operator(TakeLabels)
+
+
+def _check_indices(function: str, indices) -> None:
+    if dtype_of(indices) != np.int64 or len(shape_of(indices)) != 1:
+        raise TypeError(f"{function}: indices must be a row of int64, not {dtype_of(indices)} of shape {shape_of(indices)}")
+
+
+@public()
+def take_images(images, indices, mean=(0.0,), std=(1.0,), pad=0):
+    """A batch of images: images (M, C, H, W) uint8, float32 or float64, indices (N,) int64 -> (N, C, H + 2 pad, W + 2 pad).
+
+    Bytes become (value / 255 - mean) / std, float32, with one mean and standard deviation a channel; floating-point images are
+    taken as they are.  The border is what a black (zero) pixel becomes.
+    """
+    images, indices = as_input(images), as_input(indices)
+    shape = shape_of(images)
+    if len(shape) != 4:
+        raise ValueError(f"take_images: images must have shape (N, C, H, W), their shape is {shape}")
+    if dtype_of(images) not in (np.uint8, np.float32, np.float64):
+        raise TypeError(f"take_images: images must be uint8, float32 or float64, not {dtype_of(images)}")
+    _check_indices("take_images", indices)
+    mean, std = (tuple(float(v) for v in np.broadcast_to(a, (shape[1],))) for a in (mean, std))
+    if min(std) <= 0.0:
+        raise ValueError(f"take_images: std must be positive, not {std}")
+    (pad,) = integers("take_images", "pad", pad, 1, 0)
+    return apply(take_images_row, (images, indices), {"mean": mean, "std": std, "pad": pad})
+
+
+@public()
+def take_labels(labels, indices):
+    """labels (M,) int64 and indices (N,) int64 -> (N,) int64."""
+    labels, indices = as_input(labels), as_input(indices)
+    if dtype_of(labels) != np.int64 or len(shape_of(labels)) != 1:
+        raise TypeError(f"take_labels: labels must be a row of int64, not {dtype_of(labels)} of shape {shape_of(labels)}")
+    _check_indices("take_labels", indices)
+    return apply(take_labels_row, (labels, indices), {})
