@@ -474,6 +474,22 @@ def test_a_resumed_run_comes_to_the_same_bits(tmp_path: Path, stop: int, optimiz
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == [row.epoch for row in history]
 
 
+def test_dropout_does_not_keep_a_run_from_the_same_bits(tmp_path: Path) -> None:
+    split = make_split()
+
+    def fresh() -> Trainer:
+        layers = nn.Flatten(), nn.Linear(1024, 10, generator=0), nn.Dropout(0.5)
+        return Trainer(nn.Sequential(*layers), batch_size=BATCH, optimizer=optim.SGD(lr=0.01))
+
+    unbroken = fresh()
+    unbroken.fit(split, epochs=3)
+    with pytest.raises(Crash):
+        fresh().fit(split, epochs=3, run=tmp_path, callbacks=[StopAt(6, crash)], checkpoint_every_steps=2)
+    resumed = fresh()
+    resumed.fit(split, epochs=3, run=tmp_path, resume=True)
+    assert_same_bits(unbroken, resumed)
+
+
 def test_a_finished_run_can_be_resumed_for_more_epochs(tmp_path: Path) -> None:
     split = make_split()
     unbroken = make_trainer()

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 import numbaconv.functional as F
-from numbaconv.graph import Graph, Spec
+from numbaconv.graph import Graph, Spec, Variable
+from numbaconv.graph.runner import OnCompile
 from numbaconv.nn import Module, eager
 from numbaconv.optim import SGD, Optimizer
 
@@ -24,9 +25,6 @@ from .metrics import EpochMetrics, confusion_matrix
 from .run import RunFolder
 from .step import EvalStep, TrainStep
 from .threads import use_threads
-
-OnCompile = Callable[[int, int, str], None]
-"""Called with the number of kernels done, their number in all and the name of the one to come."""
 
 
 class Trainer:
@@ -246,9 +244,11 @@ class Trainer:
         """Do a training step with the learning rate of its turn; return mean loss and number of right answers."""
         if self.schedule is not None:
             self.optimizer.lr = self.schedule(self.optimizer.step_count)
+        # The masks of dropout follow from seed and step, whatever plan the step is done by and wherever a run resumed.
+        step.key[1] = self.optimizer.step_count
         loss, correct = step(arrays.images, arrays.labels, indices)
         self.optimizer.step_count += 1
-        return float(loss), float(correct)
+        return loss, correct
 
     def evaluate_arrays(self, arrays: Arrays, between: Callable[[], None] = lambda: None) -> dict[str, Any]:
         """Evaluate checked arrays, as ``evaluate``; ``between`` is called after every batch and may raise."""
@@ -292,8 +292,8 @@ class Trainer:
     def _evaluated_batches(self, arrays: Arrays) -> Iterator[tuple[np.ndarray, float, np.ndarray]]:
         """Yield indices, summed loss and logits of every batch."""
         for indices in self.batches(np.arange(len(arrays.labels))):
-            loss_sum, _, logits = self.eval_step(arrays, len(indices))(arrays.images, arrays.labels, indices)
-            yield indices, float(loss_sum), logits
+            loss, _, logits = self.eval_step(arrays, len(indices))(arrays.images, arrays.labels, indices)
+            yield indices, loss * len(indices), logits
 
     def _current_plans(self) -> dict[Any, Any]:
         """Return the plans, none if a module was changed since they were traced."""
@@ -307,24 +307,32 @@ class Trainer:
         key = (kind, size, images.shape, images.dtype, labels.shape, *more)
         if key not in self._current_plans():
             start = time.perf_counter()
-            channels = images.shape[1]
-            common = (
-                size,
-                Spec(images.shape, images.dtype),
-                Spec(labels.shape, labels.dtype),
-                self._per_channel("mean", self.mean, channels, 0.0),
-                self._per_channel("std", self.std, channels, 1.0),
-                self.pad,
-            )
-            model, loss, optimizer = self.model, self.loss, self.optimizer
+            model, channels = self.model, images.shape[1]
+            specs = Spec(images.shape, images.dtype), Spec(labels.shape, labels.dtype)
+            common = {
+                "mean": self._per_channel("mean", self.mean, channels, 0.0),
+                "std": self._per_channel("std", self.std, channels, 1.0),
+                "pad": self.pad,
+                "on_compile": on_compile,
+            }
             with _mode(model, training=kind == "train"):
                 self._plans[key] = (
-                    TrainStep(model, loss, optimizer, *common, self.seed, on_compile=on_compile)
+                    TrainStep(
+                        model, self.loss, self.optimizer, size, *specs, slots=self._slots(), seed=self.seed, **common
+                    )
                     if kind == "train"
-                    else EvalStep(model, loss, *common, on_compile=on_compile)
+                    else EvalStep(model, self.loss, size, *specs, **common)
                 )
             self.compile_seconds += time.perf_counter() - start
         return self._plans[key]
+
+    def _slots(self) -> dict[str, dict[str, Variable]]:
+        """Return the optimizer's arrays by the names of parameter and slot."""
+        optimizer = self.optimizer
+        return {
+            name: dict(zip(optimizer.slots, optimizer.slots_of(parameter), strict=True))
+            for name, parameter in self.model.named_parameters()
+        }
 
     def _checked(self, name: str, split: Any) -> Arrays:
         arrays = as_arrays(name, split)
