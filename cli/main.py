@@ -63,9 +63,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         code = application.main(arguments, prog_name="numbaconv", standalone_mode=False, obj=settings)
         # With standalone_mode off, Click returns the code of an early exit (--help), else what the command returned.
         return code if isinstance(code, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "numbaconv"
-        _complain(f"{path}: {error.format_message()} (see {path} --help)")
+        _complain(f"{path}: {error.format_message().rstrip('.')} (see {path} --help)")
         return error.exit_code
     except click.ClickException as error:
         _complain(f"numbaconv: {error.format_message()}")
