@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import numbaconv.functional as F
-from numbaconv.graph import Graph, Spec, Variable
+from numbaconv.graph import Graph, Spec
 from numbaconv.graph.runner import OnCompile
 from numbaconv.nn import Module, eager
 from numbaconv.optim import SGD, Optimizer
@@ -244,8 +244,6 @@ class Trainer:
         """Do a training step with the learning rate of its turn; return mean loss and number of right answers."""
         if self.schedule is not None:
             self.optimizer.lr = self.schedule(self.optimizer.step_count)
-        # The masks of dropout follow from seed and step, whatever plan the step is done by and wherever a run resumed.
-        step.key[1] = self.optimizer.step_count
         loss, correct = step(arrays.images, arrays.labels, indices)
         self.optimizer.step_count += 1
         return loss, correct
@@ -292,8 +290,8 @@ class Trainer:
     def _evaluated_batches(self, arrays: Arrays) -> Iterator[tuple[np.ndarray, float, np.ndarray]]:
         """Yield indices, summed loss and logits of every batch."""
         for indices in self.batches(np.arange(len(arrays.labels))):
-            loss, _, logits = self.eval_step(arrays, len(indices))(arrays.images, arrays.labels, indices)
-            yield indices, loss * len(indices), logits
+            loss_sum, _, logits = self.eval_step(arrays, len(indices))(arrays.images, arrays.labels, indices)
+            yield indices, loss_sum, logits
 
     def _current_plans(self) -> dict[Any, Any]:
         """Return the plans, none if a module was changed since they were traced."""
@@ -317,22 +315,12 @@ class Trainer:
             }
             with _mode(model, training=kind == "train"):
                 self._plans[key] = (
-                    TrainStep(
-                        model, self.loss, self.optimizer, size, *specs, slots=self._slots(), seed=self.seed, **common
-                    )
+                    TrainStep(model, self.loss, self.optimizer, size, *specs, seed=self.seed, **common)
                     if kind == "train"
                     else EvalStep(model, self.loss, size, *specs, **common)
                 )
             self.compile_seconds += time.perf_counter() - start
         return self._plans[key]
-
-    def _slots(self) -> dict[str, dict[str, Variable]]:
-        """Return the optimizer's arrays by the names of parameter and slot."""
-        optimizer = self.optimizer
-        return {
-            name: dict(zip(optimizer.slots, optimizer.slots_of(parameter), strict=True))
-            for name, parameter in self.model.named_parameters()
-        }
 
     def _checked(self, name: str, split: Any) -> Arrays:
         arrays = as_arrays(name, split)
