@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 
 import click
 
@@ -18,6 +19,9 @@ from .lazy import LazyGroup
 
 # Errors that speak to the user. Anything else is a fault of ours and says so.
 _EXPECTED = (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryError)
+
+# Numba's messages fill a screen.
+_LONGEST = 300
 
 
 @dataclass
@@ -91,8 +95,11 @@ def _describe(error: Exception) -> str:
     message = str(error) or type(error).__name__
     if isinstance(error, MemoryError):
         return f"out of memory ({message})"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
     if isinstance(error, _EXPECTED):
         return message
+    message = shorten(message, _LONGEST, placeholder=" ...")
     return f"unexpected {type(error).__name__}: {message} (please report it with what numbaconv --debug shows)"
 
 
