@@ -179,7 +179,7 @@ def adam_by_hand(p: np.ndarray, g: np.ndarray, slots: list[np.ndarray], o: optim
         (optim.Adam(lr=0.01, weight_decay=0.1), adam_by_hand),
         (optim.AdamW(lr=0.01, betas=(0.8, 0.9), weight_decay=0.1), adam_by_hand),
     ],
-    ids=repr,
+    ids=lambda value: repr(value) if isinstance(value, optim.Optimizer) else "",
 )
 def test_steps_are_those_of_the_textbook(optimizer: optim.Optimizer, by_hand: Callable[..., np.ndarray]) -> None:
     """Softmax regression, whose gradient is (softmax - one hot) xᵀ / N, for four steps."""
