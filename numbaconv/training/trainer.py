@@ -307,7 +307,7 @@ class Trainer:
             start = time.perf_counter()
             model, channels = self.model, images.shape[1]
             specs = Spec(images.shape, images.dtype), Spec(labels.shape, labels.dtype)
-            common = {
+            common: dict[str, Any] = {
                 "mean": self._per_channel("mean", self.mean, channels, 0.0),
                 "std": self._per_channel("std", self.std, channels, 1.0),
                 "pad": self.pad,
