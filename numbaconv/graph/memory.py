@@ -6,7 +6,7 @@ thread uses the same few hundred kilobytes for block after block, and they stay 
 
 from dataclasses import dataclass, field
 
-from ..kernels.cpu.lowering import Buffer, groups_of
+from ..kernels.cpu.lowering import Buffer
 from .schedule import Phase
 
 ALIGNMENT = 64
@@ -53,8 +53,7 @@ def plan_memory(phases: list[Phase], kept: list[Buffer]) -> MemoryPlan:
         if b.space == "block" and first == last and phases[first].depth_first:
             local.setdefault(first, []).append((uses[0][1], uses[-1][1], _aligned(b.bytes), b))
         else:
-            copies = {"block": b.blocks, "group": groups_of(b.blocks), "whole": 1}[b.space]
-            shared.append((first, last, _aligned(b.bytes * copies), b))
+            shared.append((first, last, _aligned(b.bytes * b.copies), b))
     for items in local.values():
         plan.thread = max(plan.thread, _pack(items, plan, local=True))
     plan.thread = -(-plan.thread // 4096) * 4096 + (ALIGNMENT if plan.thread else 0)

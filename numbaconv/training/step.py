@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .. import functional as F
-from ..graph import Graph, Spec, Tensor, Variable, compile_graph, gradients
+from ..graph import Graph, Spec, compile_graph, gradients
 from ..graph.runner import OnCompile
 
 
@@ -20,15 +20,15 @@ class _Step:
         batch_size: int,
         images: Spec,
         labels: Spec,
-        mean: Sequence[float] | None,
-        std: Sequence[float] | None,
+        mean: Sequence[float],
+        std: Sequence[float],
         pad: int,
     ) -> None:
         self.graph = Graph()
         graph = self.graph
         self._inputs = [graph.input(*images), graph.input(*labels), graph.input((batch_size,), np.int64)]
         source, targets, indices = self._inputs
-        self.x = F.take_images(source, indices, 0.0 if mean is None else mean, 1.0 if std is None else std, pad)
+        self.x = F.take_images(source, indices, mean, std, pad)
         self.targets = F.take_labels(targets, indices)
         self.model, self.loss = model, loss
 
@@ -37,10 +37,7 @@ class _Step:
 
 
 class TrainStep(_Step):
-    """One step of training on one batch; parameters and optimizer slots are updated in place.
-
-    ``slots`` holds the optimizer's arrays, one dictionary (slot name -> Variable) for each trainable parameter name.
-    """
+    """One step of training on one batch; parameters and the optimizer's arrays are updated in place."""
 
     def __init__(
         self,
@@ -50,10 +47,8 @@ class TrainStep(_Step):
         batch_size: int,
         images: Spec,
         labels: Spec,
-        *,
-        slots: dict[str, dict[str, Variable]],
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
+        mean: Sequence[float] = (0.0,),
+        std: Sequence[float] = (1.0,),
         pad: int = 0,
         seed: int = 0,
         on_compile: OnCompile | None = None,
@@ -67,26 +62,25 @@ class TrainStep(_Step):
         graph.set_random_key(graph.leaf(self.key))
         logits = model.forward(self.x)
         value = loss(logits, self.targets)
-        parameters = {name: p for name, p in model.named_parameters() if p.trainable}
-        leaves: dict[str, Tensor] = {name: graph.leaf(p) for name, p in parameters.items()}
-        for name, grad in zip(leaves, gradients(value, list(leaves.values())), strict=True):
-            state = [graph.leaf(slots[name][slot]) for slot in optimizer.slots]
-            new = optimizer.apply(leaves[name], grad, tuple(state), hyper)
-            for leaf, tensor in zip((leaves[name], *state), new, strict=True):
-                graph.update(leaf, tensor)
+        parameters = [p for p in model.parameters() if p.trainable]
+        leaves = [graph.leaf(p) for p in parameters]
+        for parameter, leaf, grad in zip(parameters, leaves, gradients(value, leaves), strict=True):
+            state = tuple(graph.leaf(slot) for slot in optimizer.slots_of(parameter))
+            for old, new in zip((leaf, *state), optimizer.apply(leaf, grad, state, hyper), strict=True):
+                graph.update(old, new)
         graph.output(value, F.count_correct(logits, self.targets))
         self._compile(on_compile)
 
     def __call__(self, images: np.ndarray, labels: np.ndarray, indices: np.ndarray) -> tuple[float, float]:
         """Train on ``images[indices]``; gives the loss and how many predictions were right."""
         self.hyper[:] = self.optimizer.hyper()
-        self.key[1] += 1
+        self.key[1] = self.optimizer.step_count
         loss, correct = self.executable.run([images, labels, indices])
         return float(loss), float(correct)
 
 
 class EvalStep(_Step):
-    """Loss (of the batch, as the loss function reduces it), number of right predictions and logits of a batch."""
+    """Loss times batch size, number of right predictions and logits of a batch."""
 
     def __init__(
         self,
@@ -95,15 +89,14 @@ class EvalStep(_Step):
         batch_size: int,
         images: Spec,
         labels: Spec,
-        *,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
+        mean: Sequence[float] = (0.0,),
+        std: Sequence[float] = (1.0,),
         pad: int = 0,
         on_compile: OnCompile | None = None,
     ) -> None:
         super().__init__(model, loss, batch_size, images, labels, mean, std, pad)
         logits = model.forward(self.x)
-        self.graph.output(loss(logits, self.targets), F.count_correct(logits, self.targets), logits)
+        self.graph.output(loss(logits, self.targets) * float(batch_size), F.count_correct(logits, self.targets), logits)
         self._compile(on_compile)
 
     def __call__(

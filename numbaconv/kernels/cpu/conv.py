@@ -20,7 +20,7 @@ from .activation import ACTIVATIONS
 from .lowering import BATCH, FILTER, FILTER_TRANSPOSED, PLAIN, ceil_div, groups_of, lowering
 from .native import Ints, Pointer, kernel
 from .target import LANES
-from .tile import make_tile, tiles_for
+from .tile import lane_sum, product, product_first, tiles_for
 from .vector import at, load, load_first, reduce_add, splat, store, store_first
 
 # ------------------------------------------------------------------------------------------------ geometry
@@ -67,8 +67,11 @@ def correlate(T, images, rows, vectors, tail, activation, bias):
     Strides of x, w: (plane, row, column, output channel or 1, depth).  ``tail`` = output channels of a group modulo
     ``rows`` (images in lanes).
     """
-    wide, single = make_tile(rows, vectors), make_tile(*((rows, 1) if images else (1, vectors)))
-    wide_tail, single_tail = make_tile(max(tail, 1), vectors), make_tile(max(tail, 1), 1)
+    if images:
+        wide, single = product(rows, vectors), product(rows, 1)
+        wide_tail, single_tail = product(max(tail, 1), vectors), product(max(tail, 1), 1)
+    else:
+        wide, single = product_first(rows, vectors), product_first(1, vectors)
     act = ACTIVATIONS[activation] if activation else None
 
     @njit(error_model="numpy")
@@ -81,19 +84,19 @@ def correlate(T, images, rows, vectors, tail, activation, bias):
                 j = min(j, width - vectors)  # the last tile overlaps its neighbour
                 xj, yj = at(x, j * x_next), at(y, j * y_next)
                 for k in range(0, whole, rows):
-                    wide.product(at(w, k * w_row), xj, at(yj, k * LANES), counts, w_strides, x_strides,
+                    wide(at(w, k * w_row), xj, at(yj, k * LANES), counts, w_strides, x_strides,
                                  w_row, x_next, LANES, y_next, 0)  # fmt: skip
                 if tail:
-                    wide_tail.product(at(w, whole * w_row), xj, at(yj, whole * LANES), counts, w_strides, x_strides,
+                    wide_tail(at(w, whole * w_row), xj, at(yj, whole * LANES), counts, w_strides, x_strides,
                                       w_row, x_next, LANES, y_next, 0)  # fmt: skip
                 j += vectors
             else:
                 xj, yj = at(x, j * x_next), at(y, j * y_next)
                 for k in range(0, whole, rows):
-                    single.product(at(w, k * w_row), xj, at(yj, k * LANES), counts, w_strides, x_strides,
+                    single(at(w, k * w_row), xj, at(yj, k * LANES), counts, w_strides, x_strides,
                                    w_row, x_next, LANES, y_next, 0)  # fmt: skip
                 if tail:
-                    single_tail.product(at(w, whole * w_row), xj, at(yj, whole * LANES), counts, w_strides, x_strides,
+                    single_tail(at(w, whole * w_row), xj, at(yj, whole * LANES), counts, w_strides, x_strides,
                                         w_row, x_next, LANES, y_next, 0)  # fmt: skip
                 j += 1
 
@@ -105,13 +108,13 @@ def correlate(T, images, rows, vectors, tail, activation, bias):
                 j = min(j, width - rows)
                 for k in range(0, outputs, vectors * LANES):
                     xj, yj = at(x, j * x_next), at(y, j * y_next + k)
-                    wide.product_first(xj, at(w, k), yj, counts, x_strides, w_strides,
+                    wide(xj, at(w, k), yj, counts, x_strides, w_strides,
                                        x_next, LANES, y_next, LANES, outputs - k)  # fmt: skip
                 j += rows
             else:
                 for k in range(0, outputs, vectors * LANES):
                     xj, yj = at(x, j * x_next), at(y, j * y_next + k)
-                    single.product_first(xj, at(w, k), yj, counts, x_strides, w_strides,
+                    single(xj, at(w, k), yj, counts, x_strides, w_strides,
                                          x_next, LANES, y_next, LANES, outputs - k)  # fmt: skip
                 j += 1
 
@@ -207,12 +210,12 @@ def correlate_weights(T, images, rows, vectors, row_tail, vector_tail, merge):
     Channels in lanes: tile rows are taps and input channels, vectors are output channels.
     ``merge``: a row's taps and channels are one contiguous run; else each tap is a run of its own.
     """
-    tile = make_tile(rows, vectors)
-    short = make_tile(max(row_tail, 1), vectors)
-    narrow = make_tile(rows, max(vector_tail, 1))
-    corner = make_tile(max(row_tail, 1), max(vector_tail, 1))
-    column, column_tail = make_tile(rows, 1), make_tile(max(row_tail, 1), 1)
-    line = make_tile(1, vectors)
+    if images:
+        tile, column = lane_sum(rows, vectors), lane_sum(rows, 1)
+        short, column_tail = lane_sum(max(row_tail, 1), vectors), lane_sum(max(row_tail, 1), 1)
+        narrow, corner = lane_sum(rows, max(vector_tail, 1)), lane_sum(max(row_tail, 1), max(vector_tail, 1))
+    else:
+        tile, line = product(rows, vectors), product(1, vectors)
 
     @njit(error_model="numpy")
     def run_of_images(x, g, p, runs, outputs, counts, x_strides, g_strides, p_row, again):
@@ -222,26 +225,26 @@ def correlate_weights(T, images, rows, vectors, row_tail, vector_tail, merge):
             xv, pv = at(x, v * LANES), at(p, v)
             if runs - v >= vectors:
                 for k in range(0, whole, rows):
-                    tile.lane_sum(at(g, k * LANES), xv, at(pv, k * p_row), counts, g_strides, x_strides,
+                    tile(at(g, k * LANES), xv, at(pv, k * p_row), counts, g_strides, x_strides,
                                   LANES, LANES, p_row, 1, again)  # fmt: skip
                 if row_tail:
-                    short.lane_sum(at(g, whole * LANES), xv, at(pv, whole * p_row), counts, g_strides, x_strides,
+                    short(at(g, whole * LANES), xv, at(pv, whole * p_row), counts, g_strides, x_strides,
                                    LANES, LANES, p_row, 1, again)  # fmt: skip
                 v += vectors
             elif vector_tail and runs - v == vector_tail:
                 for k in range(0, whole, rows):
-                    narrow.lane_sum(at(g, k * LANES), xv, at(pv, k * p_row), counts, g_strides, x_strides,
+                    narrow(at(g, k * LANES), xv, at(pv, k * p_row), counts, g_strides, x_strides,
                                     LANES, LANES, p_row, 1, again)  # fmt: skip
                 if row_tail:
-                    corner.lane_sum(at(g, whole * LANES), xv, at(pv, whole * p_row), counts, g_strides, x_strides,
+                    corner(at(g, whole * LANES), xv, at(pv, whole * p_row), counts, g_strides, x_strides,
                                     LANES, LANES, p_row, 1, again)  # fmt: skip
                 v += vector_tail
             else:
                 for k in range(0, whole, rows):
-                    column.lane_sum(at(g, k * LANES), xv, at(pv, k * p_row), counts, g_strides, x_strides,
+                    column(at(g, k * LANES), xv, at(pv, k * p_row), counts, g_strides, x_strides,
                                     LANES, LANES, p_row, 1, again)  # fmt: skip
                 if row_tail:
-                    column_tail.lane_sum(at(g, whole * LANES), xv, at(pv, whole * p_row), counts, g_strides, x_strides,
+                    column_tail(at(g, whole * LANES), xv, at(pv, whole * p_row), counts, g_strides, x_strides,
                                          LANES, LANES, p_row, 1, again)  # fmt: skip
                 v += 1
 
@@ -252,11 +255,11 @@ def correlate_weights(T, images, rows, vectors, row_tail, vector_tail, merge):
             m = 0
             while m < runs:
                 if runs - m >= rows:
-                    tile.product(at(x, m), gk, at(pk, m * p_row), counts, x_strides, g_strides,
+                    tile(at(x, m), gk, at(pk, m * p_row), counts, x_strides, g_strides,
                                  1, LANES, p_row, LANES, again)  # fmt: skip
                     m += rows
                 else:
-                    line.product(at(x, m), gk, at(pk, m * p_row), counts, x_strides, g_strides,
+                    line(at(x, m), gk, at(pk, m * p_row), counts, x_strides, g_strides,
                                  1, LANES, p_row, LANES, again)  # fmt: skip
                     m += 1
 
@@ -365,7 +368,7 @@ def outer_sums(T, rows, vectors, tail):
 
     w[k, c] = sum over images of g[n, k] x[n, c], with x transposed to one row an image.
     """
-    tile, short = make_tile(rows, vectors), make_tile(max(tail, 1), vectors)
+    tile, short = product_first(rows, vectors), product_first(max(tail, 1), vectors)
 
     def loop(
         begin, end, block: int, first: int, g: Pointer, x: Pointer, w: Pointer,
@@ -376,10 +379,10 @@ def outer_sums(T, rows, vectors, tail):
             for c in range(0, inputs, vectors * LANES):
                 to = at(w, k * inputs + c)
                 if outputs - k >= rows:
-                    tile.product_first(at(g, k * g_row), at(x, c), to, counts, gs, xs, g_row, LANES, inputs, LANES,
+                    tile(at(g, k * g_row), at(x, c), to, counts, gs, xs, g_row, LANES, inputs, LANES,
                                        inputs - c)  # fmt: skip
                 else:
-                    short.product_first(at(g, k * g_row), at(x, c), to, counts, gs, xs, g_row, LANES, inputs, LANES,
+                    short(at(g, k * g_row), at(x, c), to, counts, gs, xs, g_row, LANES, inputs, LANES,
                                         inputs - c)  # fmt: skip
 
     return loop

@@ -38,6 +38,10 @@ def lanes_for(batch: int) -> int:
     return LANES if batch >= max(2, LANES // 2) else 1
 
 
+def groups_of(blocks: int) -> int:
+    return min(blocks, MAX_GROUPS)
+
+
 @dataclass(eq=False)
 class Buffer:
     """Memory of one value in one layout, or of a step's intermediate results.
@@ -71,6 +75,12 @@ class Buffer:
     @property
     def blocks(self) -> int:
         return ceil_div(self.batch, self.lanes)
+
+    @property
+    def copies(self) -> int:
+        if self.space == "whole":
+            return 1
+        return self.blocks if self.space == "block" else groups_of(self.blocks)
 
     @property
     def channels(self) -> int:
@@ -164,10 +174,6 @@ class Program:
     def per_group(like: Buffer, elements: int) -> Buffer:
         """Partial sums of every group of ``like``'s blocks."""
         return Buffer("group", like.dtype, elements, PLAIN, like.shape, like.lanes)
-
-
-def groups_of(blocks: int) -> int:
-    return min(blocks, MAX_GROUPS)
 
 
 #: One layout an operand (the last stands for all further ones), or a function that gives them for a node.

@@ -1,7 +1,7 @@
 """Elementary functions of vectors, written out as polynomials.
 
 Numba calls the C library for ``math.exp`` and its kin, one number at a time; these work on whole vectors.  Errors are
-bounded by tests, in units of the last place: exp 1, log 1, tanh 3, sigmoid 3, expm1 3 (float32 and float64).
+bounded by tests, in units of the last place: exp 1, log 1, tanh 5, sigmoid 3, expm1 3 (float32 and float64).
 
 Method: Cody & Waite, Software Manual for the Elementary Functions (1980): exp by reduction to |r| <= ln(2)/2, log by
 reduction to [sqrt(1/2), sqrt(2)).
@@ -120,19 +120,36 @@ def _expm1(x):
     return implementation
 
 
+#: tanh(x) = x p(x^2) / q(x^2) for |x| <= 8.5, coefficients from the highest power down; a minimax fit with relative
+#: error 1.2e-8, which leaves the roundings of the evaluation as the error.
+_TANH_P = (1.4269381447399574e-08, 2.1251157420324413e-05, 0.003534033857285034, 0.13413252868890838, 0.9999999881978769)
+_TANH_Q = (8.145186886980994e-07, 0.00033488761569385145, 0.026022778124731923, 0.46746575607997337, 1.0)
+
+
 @overload(tanh)
 def _tanh(x):
     if not isinstance(x, Vector):
         return None
-    limit = 20.0 if x.dtype == types.float32 else 40.0
 
-    def implementation(x):
+    def single(x):
+        # minimum and maximum return their second argument for NaN, which therefore passes through.
+        bounded = maximum(-8.5, minimum(8.5, x))
+        square = bounded * bounded
+        p = splat(x, _TANH_P[0])
+        for c in _TANH_P[1:]:
+            p = fma(p, square, c)
+        q = splat(x, _TANH_Q[0])
+        for c in _TANH_Q[1:]:
+            q = fma(q, square, c)
+        return maximum(-1.0, minimum(1.0, bounded * p / q))
+
+    def double(x):
         # tanh|x| = m / (m + 2) with m = exp(2|x|) - 1, which does not cancel near zero.
-        m = expm1(minimum(limit, absolute(x)) * 2.0)
+        m = expm1(minimum(40.0, absolute(x)) * 2.0)
         t = m / (m + 2.0)
         return where(x < 0.0, -t, where(x > 0.0, t, x + t * 0.0))
 
-    return implementation
+    return single if x.dtype == types.float32 else double
 
 
 @overload(sigmoid)

@@ -8,25 +8,20 @@ gradient, weight gradient and fully connected layers in every layout.  A is read
 (``product``), or a vector at a time, lanes being summed at the end (``lane_sum``).
 """
 
-from typing import NamedTuple
+from contextlib import ExitStack
+from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .target import LANES, TILES, instruction_set
 from .vector import (
-    Vector, at, broadcast, constant, fused_multiply_add, lanes_below, masked_store, sum_lanes, vector_load, vector_store,
+    broadcast, constant, fused_multiply_add, lanes_below, masked_store, sum_lanes_of_all, vector_load, vector_store,
 )  # fmt: skip
 
-
-class Tile(NamedTuple):
-    """Compiled loops for one tile size."""
-
-    product: object
-    product_first: object
-    lane_sum: object
+I64 = ir.IntType(64)
 
 
 def tiles_for(itemsize: int) -> tuple[tuple[int, int], ...]:
@@ -35,135 +30,94 @@ def tiles_for(itemsize: int) -> tuple[tuple[int, int], ...]:
     return tiles if itemsize == 4 else tuple(dict.fromkeys((max(1, m // 2), v) for m, v in tiles))
 
 
-def _index(builder, stride, number):
-    return builder.mul(stride, ir.Constant(ir.IntType(64), number))
+def product(rows: int, vectors: int) -> Any:
+    """C = AB, or C += AB if ``last`` is not 0."""
+
+    def write(builder, sums, targets, again):
+        with builder.if_else(cgutils.is_not_null(builder, again)) as (add, replace):
+            with add:
+                for value, target in zip(sums, targets, strict=True):
+                    vector_store(builder, builder.fadd(vector_load(builder, target, value.type), value), target)
+            with replace:
+                for value, target in zip(sums, targets, strict=True):
+                    vector_store(builder, value, target)
+
+    return _tile(rows, vectors, _read_broadcast, write)
 
 
-def make_tile(rows: int, vectors: int) -> Tile:
-    """The loops of a ``rows`` x ``vectors`` tile, to be captured by a kernel."""
-    size = rows * vectors
+def product_first(rows: int, vectors: int) -> Any:
+    """C = AB, of whose columns only the first ``last`` are written."""
+
+    def write(builder, sums, targets, count):
+        whole = builder.icmp_signed(">=", count, ir.Constant(I64, vectors * LANES))
+        with builder.if_else(whole) as (full, cut):
+            with full:
+                for value, target in zip(sums, targets, strict=True):
+                    vector_store(builder, value, target)
+            with cut:
+                for i, (value, target) in enumerate(zip(sums, targets, strict=True)):
+                    left = builder.sub(count, ir.Constant(I64, i % vectors * LANES))
+                    masked_store(builder, value, target, lanes_below(builder, left, LANES))
+
+    return _tile(rows, vectors, _read_broadcast, write)
+
+
+def lane_sum(rows: int, vectors: int) -> Any:
+    """C[m, v] = the sum of the lanes of A[m] B[v], or += if ``last`` is not 0."""
+
+    def write(builder, sums, targets, again):
+        keep = cgutils.is_not_null(builder, again)
+        for total, target in zip(sum_lanes_of_all(builder, sums), targets, strict=True):
+            old = builder.select(keep, builder.load(target), ir.Constant(total.type, 0.0))
+            builder.store(builder.fadd(old, total), target)
+
+    return _tile(rows, vectors, vector_load, write)
+
+
+def _read_broadcast(builder, a, vector):
+    return broadcast(builder, builder.load(a), vector.count)
+
+
+def _tile(rows: int, vectors: int, read_row, write) -> Any:
+    """A function (a, b, c, counts, a_strides, b_strides, a_row, b_vector, c_row, c_vector, last) for use in kernels.
+
+    Pointers; the lengths of the four sums; their strides in A and B; the distances of A's rows, B's vectors, C's rows
+    and C's vectors, all in elements; and what ``write`` makes of ``last``.
+    """
 
     @intrinsic
-    def zeros(typingctx, like):
-        accumulators = types.UniTuple(Vector(like.dtype), size)
+    def tile(typingctx, a, b, c, counts, a_strides, b_strides, a_row, b_vector, c_row, c_vector, last):
+        four, one = types.UniTuple(types.int64, 4), types.int64
 
         def codegen(context, builder, signature, arguments):
-            zero = constant(context.get_value_type(signature.return_type.dtype), 0.0)
-            return cgutils.pack_array(builder, [zero] * size)
-
-        return accumulators(like), codegen
-
-    def outer_product(read_row):
-        """accumulators[m, v] += A[m] * B[v], with A's rows read by ``read_row``."""
-
-        @intrinsic
-        def step(typingctx, accumulators, a, a_row, b, b_vector):
-            def codegen(context, builder, signature, arguments):
-                accumulators, a, a_row, b, b_vector = arguments
-                sums = cgutils.unpack_tuple(builder, accumulators)
-                vector = sums[0].type
-                columns = [vector_load(builder, builder.gep(b, [_index(builder, b_vector, v)]), vector) for v in range(vectors)]
-                result = []
+            a, b, c, counts, a_strides, b_strides, a_row, b_vector, c_row, c_vector, last = arguments
+            vector = ir.VectorType(c.type.pointee, LANES)
+            zero = constant(vector, 0.0)
+            sums = [cgutils.alloca_once(builder, vector) for _ in range(rows * vectors)]
+            for place in sums:
+                builder.store(zero, place)
+            with ExitStack() as loops:
+                for sizes in zip(*(cgutils.unpack_tuple(builder, t) for t in (counts, a_strides, b_strides)), strict=True):
+                    count, a_stride, b_stride = sizes
+                    index = loops.enter_context(cgutils.for_range(builder, count)).index
+                    a = builder.gep(a, [builder.mul(index, a_stride)])
+                    b = builder.gep(b, [builder.mul(index, b_stride)])
+                columns = [vector_load(builder, _at(builder, b, b_vector, v), vector) for v in range(vectors)]
                 for m in range(rows):
-                    row = read_row(builder, builder.gep(a, [_index(builder, a_row, m)]), vector)
-                    result += [
-                        fused_multiply_add(builder, row, columns[v], sums[m * vectors + v]) for v in range(vectors)
-                    ]
-                return cgutils.pack_array(builder, result)
-
-            return accumulators(accumulators, a, types.int64, b, types.int64), codegen
-
-        return step
-
-    add_broadcast = outer_product(lambda builder, a, vector: broadcast(builder, builder.load(a), vector.count))
-    add_vectors = outer_product(vector_load)
-
-    def each(builder, accumulators, c, c_row, c_vector):
-        for i, value in enumerate(cgutils.unpack_tuple(builder, accumulators)):
-            m, v = divmod(i, vectors)
-            offset = builder.add(_index(builder, c_row, m), _index(builder, c_vector, v))
-            yield v, value, builder.gep(c, [offset])
-
-    @intrinsic
-    def write(typingctx, accumulators, c, c_row, c_vector):
-        def codegen(context, builder, signature, arguments):
-            for _, value, target in each(builder, *arguments):
-                vector_store(builder, value, target)
+                    row = read_row(builder, _at(builder, a, a_row, m), vector)
+                    for v in range(vectors):
+                        place = sums[m * vectors + v]
+                        builder.store(fused_multiply_add(builder, row, columns[v], builder.load(place)), place)
+            targets = [
+                _at(builder, _at(builder, c, c_row, m), c_vector, v) for m in range(rows) for v in range(vectors)
+            ]
+            write(builder, [builder.load(place) for place in sums], targets, last)
             return context.get_dummy_value()
 
-        return types.void(accumulators, c, types.int64, types.int64), codegen
+        return types.void(a, b, c, four, four, four, one, one, one, one, one), codegen
 
-    @intrinsic
-    def add(typingctx, accumulators, c, c_row, c_vector):
-        def codegen(context, builder, signature, arguments):
-            for _, value, target in each(builder, *arguments):
-                vector_store(builder, builder.fadd(vector_load(builder, target, value.type), value), target)
-            return context.get_dummy_value()
+    return tile
 
-        return types.void(accumulators, c, types.int64, types.int64), codegen
 
-    @intrinsic
-    def write_first(typingctx, accumulators, c, c_row, c_vector, count):
-        def codegen(context, builder, signature, arguments):
-            count = arguments[-1]
-            for v, value, target in each(builder, *arguments[:-1]):
-                left = builder.sub(count, ir.Constant(ir.IntType(64), v * LANES))
-                masked_store(builder, value, target, lanes_below(builder, left, LANES))
-            return context.get_dummy_value()
-
-        return types.void(accumulators, c, types.int64, types.int64, types.int64), codegen
-
-    @intrinsic
-    def write_sums(typingctx, accumulators, c, c_row, c_vector, accumulate):
-        def codegen(context, builder, signature, arguments):
-            again = builder.icmp_signed("!=", arguments[-1], ir.Constant(ir.IntType(64), 0))
-            for _, value, target in each(builder, *arguments[:-1]):
-                total = sum_lanes(builder, value)
-                old = builder.select(again, builder.load(target), ir.Constant(total.type, 0.0))
-                builder.store(builder.fadd(old, total), target)
-            return context.get_dummy_value()
-
-        return types.void(accumulators, c, types.int64, types.int64, types.int64), codegen
-
-    def reduction(step):
-        @njit(error_model="numpy")
-        def loop(a, b, counts, a_strides, b_strides, a_row, b_vector):
-            planes, rows, columns, depth = counts
-            a_plane, a_tap_row, a_column, a_depth = a_strides
-            b_plane, b_tap_row, b_column, b_depth = b_strides
-            total = zeros(b)
-            for t in range(planes):
-                for r in range(rows):
-                    for s in range(columns):
-                        ap = at(a, t * a_plane + r * a_tap_row + s * a_column)
-                        bp = at(b, t * b_plane + r * b_tap_row + s * b_column)
-                        for _ in range(depth):
-                            total = step(total, ap, a_row, bp, b_vector)
-                            ap = at(ap, a_depth)
-                            bp = at(bp, b_depth)
-            return total
-
-        return loop
-
-    sum_products = reduction(add_broadcast)
-    sum_vectors = reduction(add_vectors)
-
-    @njit(error_model="numpy")
-    def product(a, b, c, counts, a_strides, b_strides, a_row, b_vector, c_row, c_vector, accumulate):
-        total = sum_products(a, b, counts, a_strides, b_strides, a_row, b_vector)
-        if accumulate:
-            add(total, c, c_row, c_vector)
-        else:
-            write(total, c, c_row, c_vector)
-
-    @njit(error_model="numpy")
-    def product_first(a, b, c, counts, a_strides, b_strides, a_row, b_vector, c_row, c_vector, count):
-        total = sum_products(a, b, counts, a_strides, b_strides, a_row, b_vector)
-        write_first(total, c, c_row, c_vector, count)
-
-    @njit(error_model="numpy")
-    def lane_sum(a, b, c, counts, a_strides, b_strides, a_row, b_vector, c_row, c_vector, accumulate):
-        total = sum_vectors(a, b, counts, a_strides, b_strides, a_row, b_vector)
-        write_sums(total, c, c_row, c_vector, accumulate)
-
-    return Tile(product, product_first, lane_sum)
+def _at(builder, pointer, stride, number: int):
+    return builder.gep(pointer, [builder.mul(stride, ir.Constant(I64, number))])

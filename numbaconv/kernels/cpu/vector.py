@@ -404,6 +404,30 @@ def sum_lanes(builder, value):
     return halve(builder, value, builder.fadd)
 
 
+def sum_lanes_of_all(builder, values):
+    """LLVM: the sums of the lanes of several vectors, as scalars, in the order of additions of ``sum_lanes``.
+
+    Two vectors at a time are folded into one that holds half as many partial sums of each.  This takes two shuffles and an
+    addition for each vector; summing them one by one takes as much for each halving of each vector.
+    """
+    lanes = values[0].type.count
+    index_type = ir.VectorType(ir.IntType(32), lanes)
+    run, found = lanes, len(values)
+    while run > 1:  # a vector holds lanes / run sums, each in ``run`` partial sums
+        low = [i for i in range(lanes) if i % run < run // 2]
+        high = [i for i in range(lanes) if i % run >= run // 2]
+        folded = []
+        for i in range(0, len(values), 2):
+            first, second = values[i], values[min(i + 1, len(values) - 1)]
+            a = builder.shuffle_vector(first, second, ir.Constant(index_type, low + [lanes + j for j in low]))
+            b = builder.shuffle_vector(first, second, ir.Constant(index_type, high + [lanes + j for j in high]))
+            folded.append(builder.fadd(a, b))
+        values, run = folded, run // 2
+    return [
+        builder.extract_element(values[i // lanes], ir.Constant(ir.IntType(32), i % lanes)) for i in range(found)
+    ]
+
+
 @intrinsic
 def reduce_max(typingctx, x):
     """The largest lane; NaN if one is NaN."""
