@@ -512,14 +512,15 @@ def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
         make_trainer().fit(split, epochs=1, run=tmp_path)
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_run_is_resumed_only_by_a_trainer_like_its_own(tmp_path: Path) -> None:
     split = make_split()
-    make_trainer().fit(split, epochs=1, run=tmp_path)
+    make_trainer().fit(split, epochs=2, run=tmp_path)
 
     def refusal(trainer: Trainer, data: Any = split) -> str:
         before = trainer.model.state_dict()
         with pytest.raises(CheckpointError) as caught:
-            trainer.fit(data, epochs=2, run=tmp_path, resume=True)
+            trainer.fit(data, epochs=3, run=tmp_path, resume=True)
         for name, array in trainer.model.state_dict().items():
             np.testing.assert_array_equal(array, before[name])
         return str(caught.value)
@@ -530,7 +531,7 @@ def test_a_run_is_resumed_only_by_a_trainer_like_its_own(tmp_path: Path) -> None
     assert "the run's optimizer is SGD, this trainer's Adam" in refusal(make_trainer(optimizer=optim.Adam()))
     other = Trainer(models.lenet5(num_classes=11), batch_size=BATCH, mean=0.3, std=0.3)
     assert "its optimizer state does not fit the model Sequential" in refusal(other)
-    save(models.lenet5(), RunFolder(tmp_path).checkpoint_path(1))
+    save(models.lenet5(), RunFolder(tmp_path).checkpoint_path(2))
     assert "is not a checkpoint of a training run" in refusal(make_trainer())
 
 

@@ -72,14 +72,15 @@ def save_checkpoint(
     tensorfile.write(path, tensors, about)
 
 
-def load_checkpoint(path: Path, model: Module, optimizer: Optimizer, identity: Mapping[str, Any]) -> RunState:
-    """Put a model and an optimizer into the state of a checkpoint, and return where the run was.
+def restore_checkpoint(
+    path: Path, file: tensorfile.TensorFile, model: Module, optimizer: Optimizer, identity: Mapping[str, Any]
+) -> RunState:
+    """Put a model and an optimizer into the state of a checkpoint read from ``path``; return where the run was.
 
     Raises:
-        CheckpointError: if the file is missing, truncated, damaged or foreign, or does not belong to such a model,
-            optimizer and ``identity``. Nothing is changed then.
+        CheckpointError: if it is no checkpoint, or not one of such a model, optimizer and ``identity``. Nothing is
+            changed then.
     """
-    file = tensorfile.read(path)
     if file.metadata.get("kind") != "checkpoint":
         raise CheckpointError(f"{path}: is not a checkpoint of a training run")
     try:

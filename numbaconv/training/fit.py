@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from numbaconv.optim import Schedule
 
-from . import weights
+from . import tensorfile, weights
 from .callback import Callback, FitInfo, StepInfo
-from .checkpoint import has_finite_weights, load_checkpoint, save_checkpoint
+from .checkpoint import has_finite_weights, restore_checkpoint, save_checkpoint
 from .errors import CheckpointError, Diverged, Interrupted
 from .files import write_atomic
 from .inputs import Arrays
@@ -114,14 +114,15 @@ class Fit:
         checkpoints = run.checkpoints()
         for path in reversed(checkpoints):
             try:
-                trainer.state = load_checkpoint(path, trainer.model, trainer.optimizer, self.identity)
+                file = tensorfile.read(path)
             except CheckpointError as error:
                 if path == checkpoints[0]:
                     raise
                 warnings.warn(f"{error}; going on from the checkpoint before it", stacklevel=2)
-            else:
-                self.last_checkpoint = path
-                break
+                continue
+            trainer.state = restore_checkpoint(path, file, trainer.model, trainer.optimizer, self.identity)
+            self.last_checkpoint = path
+            break
         # The file may be ahead of the checkpoint, or behind it, by what was written when the run was killed.
         run.write_metrics(trainer.state.history)
 
