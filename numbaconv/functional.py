@@ -3,6 +3,7 @@
 Functions take NumPy arrays and return NumPy arrays; inside a trace they take and return tensors of its graph.
 """
 
+from . import graph as _graph  # noqa: F401  (tells operators how arrays are run)
 from .ops import FUNCTIONS as _FUNCTIONS
 
 globals().update({name: function for name, (function, _) in _FUNCTIONS.items()})

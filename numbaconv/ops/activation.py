@@ -1,7 +1,7 @@
 """Activation functions, softmax and dropout's relatives; gradients are operators of their own."""
 
 from .arithmetic import multiply_row, scale_row, subtract_row
-from .core import Case, Operator, Spec, apply, as_input, check_floats, operator, public, shape_of
+from .core import Case, Operator, Spec, apply, as_input, check_floats, dimension, operator, public, shape_of
 
 
 class _Elementwise(Operator):
@@ -148,12 +148,9 @@ def sigmoid(x):
 def _along_axis(function: str, row: Operator, x, dim):
     x = as_input(x)
     check_floats(function, x=x)
-    rank = len(shape_of(x))
     if dim is None:
         raise ValueError(f"{function}: dim, the dimension along which to normalise, is missing")
-    if not -rank <= dim < rank:
-        raise ValueError(f"{function}: dim {dim} is out of range for an array of {rank} dimensions")
-    return apply(row, (x,), {"axis": dim % rank})
+    return apply(row, (x,), {"axis": dimension(function, "dim", dim, len(shape_of(x)))})
 
 
 @public(

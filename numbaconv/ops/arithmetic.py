@@ -83,7 +83,7 @@ def _number(value: Any) -> float | None:
     """``value`` as a number that is known now, or None."""
     if is_traced(value) or hasattr(value, "trainable"):
         return None
-    return float(value) if np.ndim(value) == 0 and not isinstance(value, str) else None
+    return float(value) if np.ndim(value) == 0 and np.asarray(value).dtype.kind in "fiub" else None
 
 
 def _pair(function: str, row: Operator, x, y):
@@ -142,6 +142,8 @@ def divide(x, y):
     """x / y for arrays of one shape, or an array and a number."""
     if (number := _number(y)) is not None:
         return _scaled("divide", x, float(np.float64(1.0) / number) if number else math.copysign(math.inf, number), 0.0)
+    if (number := _number(x)) is not None:
+        x = np.asarray(number, dtype_of(y))
     return _pair("divide", divide_row, x, y)
 
 

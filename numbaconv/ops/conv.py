@@ -105,7 +105,7 @@ def _padding(function: str, padding: Any, kernel, dilation, stride) -> tuple[tup
 
 def _conv(function: str, dimensions: int, x, weight, bias, stride, padding, dilation, groups):
     x, weight, bias = as_input(x), as_input(weight), as_input(bias)
-    check_floats(function, x=x, weight=weight, bias=bias)
+    check_floats(function, x=x, weight=weight, **({} if bias is None else {"bias": bias}))
     x_shape, w_shape = shape_of(x), shape_of(weight)
     if len(w_shape) != dimensions + 2:
         raise ValueError(f"{function}: weight must have {dimensions + 2} dimensions, its shape is {w_shape}")

@@ -130,7 +130,7 @@ def check_floats(function: str, **values: Any) -> None:
     first: tuple[str, np.dtype] | None = None
     for name, value in values.items():
         if value is None:
-            continue
+            raise TypeError(f"{function}: {name} must be an array, not None")
         dtype = dtype_of(value)
         if dtype not in (np.float32, np.float64):
             raise TypeError(f"{function}: {name} must be float32 or float64, not {dtype}")
@@ -166,6 +166,26 @@ def integers(function: str, name: str, value: Any, count: int, low: int) -> tupl
     if min(found, default=low) < low:
         raise ValueError(f"{function}: {name} must be at least {low}, not {value!r}")
     return found
+
+
+def dimension(function: str, name: str, value: Any, rank: int) -> int:
+    """``value`` as one of ``rank`` dimensions; negative ones count from the end."""
+    try:
+        found = _integer(value)
+    except TypeError:
+        raise TypeError(f"{function}: {name} must be an integer, not {value!r}") from None
+    if not -rank <= found < rank:
+        raise ValueError(f"{function}: {name} {found} is out of range for an array of {rank} dimensions")
+    return found % rank
+
+
+def fraction(function: str, name: str, value: Any) -> float:
+    """``value`` as a number between 0 and 1."""
+    if not isinstance(value, (int, float, np.number)):
+        raise TypeError(f"{function}: {name} must be a number, not {value!r}")
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"{function}: {name} must lie between 0 and 1, not {value}")
+    return float(value)
 
 
 def _integer(value: Any) -> int:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .core import Operator, Spec, apply, as_input, check_floats, is_traced, operator, public
+from .core import Operator, Spec, apply, as_input, check_floats, dtype_of, fraction, is_traced, operator, public, shape_of
 
 
 class Dropout(Operator):
@@ -27,13 +27,15 @@ def dropout(x, p=0.5, training=True, *, key=None):
     """
     x = as_input(x)
     check_floats("dropout", x=x)
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"dropout: p must lie between 0 and 1, not {p}")
+    p = fraction("dropout", "p", p)
     if not training or p == 0.0:
         return x
     from ..random import next_key
 
     if key is None:
         key = x.graph.dropout_key() if is_traced(x) else next_key()
+    key = np.asarray(key) if not hasattr(key, "dtype") else key
+    if dtype_of(key) != np.int64 or shape_of(key) != (2,):
+        raise TypeError(f"dropout: key must be an int64 array [seed, step], not {dtype_of(key)} of shape {shape_of(key)}")
     salt = x.graph.next_salt() if is_traced(x) else 0
-    return apply(dropout_row, (x, np.asarray(key, np.int64) if not hasattr(key, "dtype") else key), {"p": float(p), "salt": salt})
+    return apply(dropout_row, (x, key), {"p": p, "salt": salt})

@@ -1,5 +1,7 @@
 """The fully connected layer: a convolution without pixels."""
 
+import math
+
 from .conv import channel_sum
 from .core import Case, Operator, Spec, apply, as_input, check_floats, operator, public, shape_of
 from .shape import reshape
@@ -64,7 +66,7 @@ def linear(x, weight, bias=None):
     Raises ValueError for shapes that do not fit, TypeError for dtypes other than float32 and float64 or mixed ones.
     """
     x, weight, bias = as_input(x), as_input(weight), as_input(bias)
-    check_floats("linear", x=x, weight=weight, bias=bias)
+    check_floats("linear", x=x, weight=weight, **({} if bias is None else {"bias": bias}))
     x_shape, w_shape = shape_of(x), shape_of(weight)
     if len(w_shape) != 2 or min(w_shape) < 1:
         raise ValueError(f"linear: weight must have shape (out_features, in_features), its shape is {w_shape}")
@@ -73,6 +75,6 @@ def linear(x, weight, bias=None):
     if bias is not None and shape_of(bias) != (w_shape[0],):
         raise ValueError(f"linear: bias must have shape ({w_shape[0]},), its shape is {shape_of(bias)}")
     if len(x_shape) != 2:
-        flat = linear(reshape(x, (-1, w_shape[1])), weight, bias)
+        flat = linear(reshape(x, (math.prod(x_shape[:-1]), w_shape[1])), weight, bias)
         return reshape(flat, (*x_shape[:-1], w_shape[0]))
     return apply(linear_op, (x, weight) if bias is None else (x, weight, bias), {})

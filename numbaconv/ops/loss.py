@@ -4,7 +4,9 @@ import numpy as np
 
 from .activation import softmax_row
 from .arithmetic import mean, multiply_row, scale_row, sum
-from .core import Case, Operator, Spec, apply, as_input, check_floats, dtype_of, is_traced, operator, public, shape_of
+from .core import (
+    Case, Operator, Spec, apply, as_input, check_floats, dtype_of, fraction, is_traced, operator, public, shape_of,
+)  # fmt: skip
 
 
 class SoftmaxCrossEntropy(Operator):
@@ -80,13 +82,12 @@ def cross_entropy(x, target, reduction="mean", label_smoothing=0.0):
     target = as_input(target)
     check_floats("cross_entropy", x=x)
     _check_target("cross_entropy", x, target)
-    if not 0.0 <= label_smoothing <= 1.0:
-        raise ValueError(f"cross_entropy: label_smoothing must lie between 0 and 1, not {label_smoothing}")
-    losses = apply(cross_entropy_row, (x, target), {"label_smoothing": float(label_smoothing)})
+    label_smoothing = fraction("cross_entropy", "label_smoothing", label_smoothing)
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f'cross_entropy: reduction must be "mean", "sum" or "none", not {reduction!r}')
+    losses = apply(cross_entropy_row, (x, target), {"label_smoothing": label_smoothing})
     if reduction == "none":
         return losses
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f'cross_entropy: reduction must be "mean", "sum" or "none", not {reduction!r}')
     return mean(losses) if reduction == "mean" else sum(losses)
 
 

@@ -2,7 +2,9 @@
 
 import math
 
-from .core import Case, Operator, Spec, apply, as_input, check_floats, integers, operator, public, shape_of
+import numpy as np
+
+from .core import Case, Operator, Spec, apply, as_input, check_floats, dimension, integers, operator, public, shape_of
 
 
 class Reshape(Operator):
@@ -52,12 +54,13 @@ def reshape(x, shape):
     """``x`` under another shape with as many elements; one dimension may be -1.  ValueError if it does not fit."""
     x = as_input(x)
     check_floats("reshape", x=x)
-    old, new = shape_of(x), integers("reshape", "shape", shape, len(tuple(shape)), -1) if shape != () else ()
+    shape = tuple(shape) if isinstance(shape, (tuple, list, np.ndarray)) else (shape,)
+    old, new = shape_of(x), integers("reshape", "shape", shape, len(shape), -1) if shape else ()
     known = math.prod(d for d in new if d != -1)
     if new.count(-1) == 1 and known and math.prod(old) % known == 0:
         new = tuple(math.prod(old) // known if d == -1 else d for d in new)
     if -1 in new or math.prod(new) != math.prod(old):
-        raise ValueError(f"reshape: an array of shape {old} cannot take the shape {tuple(shape)}")
+        raise ValueError(f"reshape: an array of shape {old} cannot take the shape {shape}")
     return x if old == new else apply(reshape_row, (x,), {"shape": new})
 
 
@@ -67,10 +70,7 @@ def flatten(x, start_dim=0, end_dim=-1):
     x = as_input(x)
     shape = shape_of(x)
     rank = max(len(shape), 1)
-    for name, value in (("start_dim", start_dim), ("end_dim", end_dim)):
-        if not -rank <= value < rank:
-            raise ValueError(f"flatten: {name} {value} is out of range for an array of {len(shape)} dimensions")
-    start, end = start_dim % rank, end_dim % rank
+    start, end = dimension("flatten", "start_dim", start_dim, rank), dimension("flatten", "end_dim", end_dim, rank)
     if start > end:
         raise ValueError("flatten: start_dim must not come after end_dim")
     return reshape(x, (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .core import Operator, Spec, apply, as_input, dtype_of, integers, operator, public, shape_of
+from .core import Operator, Spec, apply, as_input, dtype_of, integers, is_traced, operator, public, shape_of
 
 
 class TakeImages(Operator):
@@ -24,9 +24,14 @@ class TakeLabels(Operator):
 take_images_row, take_labels_row = operator(TakeImages), operator(TakeLabels)
 
 
-def _check_indices(function: str, indices) -> None:
+def _check_indices(function: str, indices, count: int) -> None:
     if dtype_of(indices) != np.int64 or len(shape_of(indices)) != 1:
         raise TypeError(f"{function}: indices must be a row of int64, not {dtype_of(indices)} of shape {shape_of(indices)}")
+    if not is_traced(indices):
+        values = np.asarray(indices)
+        if values.size and (values.min() < 0 or values.max() >= count):
+            wrong = values.max() if values.max() >= count else values.min()
+            raise ValueError(f"{function}: index {wrong} is not one of 0 to {count - 1}")
 
 
 @public()
@@ -42,7 +47,10 @@ def take_images(images, indices, mean=(0.0,), std=(1.0,), pad=0):
         raise ValueError(f"take_images: images must have shape (N, C, H, W), their shape is {shape}")
     if dtype_of(images) not in (np.uint8, np.float32, np.float64):
         raise TypeError(f"take_images: images must be uint8, float32 or float64, not {dtype_of(images)}")
-    _check_indices("take_images", indices)
+    _check_indices("take_images", indices, shape[0])
+    for name, value in (("mean", mean), ("std", std)):
+        if np.shape(value) not in ((), (1,), (shape[1],)):
+            raise ValueError(f"take_images: {name} must be one number or {shape[1]}, one a channel, not {value!r}")
     mean, std = (tuple(float(v) for v in np.broadcast_to(a, (shape[1],))) for a in (mean, std))
     if min(std) <= 0.0:
         raise ValueError(f"take_images: std must be positive, not {std}")
@@ -56,5 +64,5 @@ def take_labels(labels, indices):
     labels, indices = as_input(labels), as_input(indices)
     if dtype_of(labels) != np.int64 or len(shape_of(labels)) != 1:
         raise TypeError(f"take_labels: labels must be a row of int64, not {dtype_of(labels)} of shape {shape_of(labels)}")
-    _check_indices("take_labels", indices)
+    _check_indices("take_labels", indices, shape_of(labels)[0])
     return apply(take_labels_row, (labels, indices), {})

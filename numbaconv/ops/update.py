@@ -1,6 +1,8 @@
 """Parameter updates: the optimizers' steps as operators, so that a training step is one graph."""
 
-from .core import Operator, Spec, apply, as_input, check_floats, operator, public, shape_of
+import numpy as np
+
+from .core import Operator, Spec, apply, as_input, check_floats, dtype_of, operator, public, shape_of
 
 
 class SgdUpdate(Operator):
@@ -37,6 +39,8 @@ def _check(function: str, count: int, hyper, **arrays) -> None:
     for name, shape in shapes.items():
         if shape != first:
             raise ValueError(f"{function}: {name} has shape {shape}, the parameter {first}")
+    if dtype_of(hyper) != np.float64:
+        raise TypeError(f"{function}: hyper must be float64, not {dtype_of(hyper)}")
     if shape_of(hyper) != (count,):
         raise ValueError(f"{function}: hyper must hold {count} numbers, its shape is {shape_of(hyper)}")
 
@@ -48,9 +52,9 @@ def sgd_update(parameter, gradient, momentum_buffer, hyper, nesterov=False):
     Returns (parameter, momentum_buffer).  The buffer starts at zero; PyTorch, which starts it at the first gradient, agrees
     wherever dampening is zero.
     """
+    parameter, gradient, momentum_buffer, hyper = map(as_input, (parameter, gradient, momentum_buffer, hyper))
     _check("sgd_update", 4, hyper, parameter=parameter, gradient=gradient, momentum_buffer=momentum_buffer)
-    inputs = (parameter, gradient, momentum_buffer, as_input(hyper))
-    return apply(sgd_row, inputs, {"nesterov": bool(nesterov)})
+    return apply(sgd_row, (parameter, gradient, momentum_buffer, hyper), {"nesterov": bool(nesterov)})
 
 
 @public()
@@ -59,5 +63,6 @@ def adam_update(parameter, gradient, m, v, hyper, decoupled=False):
 
     ``step`` counts from 1.  Returns (parameter, m, v).
     """
+    parameter, gradient, m, v, hyper = map(as_input, (parameter, gradient, m, v, hyper))
     _check("adam_update", 6, hyper, parameter=parameter, gradient=gradient, m=m, v=v)
-    return apply(adam_row, (parameter, gradient, m, v, as_input(hyper)), {"decoupled": bool(decoupled)})
+    return apply(adam_row, (parameter, gradient, m, v, hyper), {"decoupled": bool(decoupled)})
