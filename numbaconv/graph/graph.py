@@ -21,9 +21,18 @@ class Variable:
     """
 
     def __init__(self, data: Any, trainable: bool = True, name: str | None = None) -> None:
-        self.data = np.ascontiguousarray(data)
+        self.data = data
         self.trainable = trainable
         self.name = name
+
+    @property
+    def data(self) -> np.ndarray:
+        return self._data
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        # a shape of () must stay: ascontiguousarray alone would make it (1,)
+        self._data = np.require(value, requirements=("C", "A", "W"))
 
     @property
     def shape(self) -> tuple[int, ...]:

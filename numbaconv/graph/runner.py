@@ -4,22 +4,19 @@ Graphs of one structure share a plan.  An ``Executable`` is a plan bound to the 
 writes the addresses of inputs and results into the table of operands and calls the runner once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..kernels.cpu import runner as cpu
+from ..kernels.cpu.compiler import OnCompile, compile_kernels
 from ..kernels.cpu.native import word
 from ..ops.core import Operator, set_eager
 from .graph import Graph, Variable
 from .layout import Assembly
 from .memory import plan_memory
 from .schedule import schedule
-
-#: Called as on_compile(done, total, name) while kernels are compiled that are not in the cache.
-OnCompile = Callable[[int, int, str], None]
-
 
 def address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
@@ -32,6 +29,7 @@ class Plan:
         assembly = Assembly(graph)
         self.leaf_specs = [t.spec for t in graph.leaves]
         self.input_positions = [i for i, source in enumerate(graph.sources) if source is None]
+        self.updated = {i for i, t in enumerate(graph.leaves) if any(t is leaf for leaf, _ in graph.updates)}
         self.output_specs = [t.spec for t in graph.outputs]
         self.phases = schedule(assembly.program.steps, threads)
         self.memory = plan_memory(self.phases, assembly.outputs)
@@ -102,7 +100,9 @@ class Executable:
 
     def _bind(self, position: int, array: np.ndarray) -> None:
         if array is not self._bound[position]:
-            flat = np.ascontiguousarray(array)
+            flat = np.require(array, requirements=("C", "A"))
+            if position in self.plan.updated and not (flat is array and array.flags.writeable):
+                raise ValueError("an array that a run updates must be C-contiguous and writeable")
             self._bases[self.plan.leaf_rows[position]] = address(flat)
             self._bound[position], self._kept[position] = array, flat
 
@@ -146,17 +146,6 @@ def compile_graph(graph: Graph, on_compile: OnCompile | None = None) -> Executab
     return Executable(plan, graph)
 
 
-def compile_kernels(kernels: Sequence[Any], on_compile: OnCompile | None = None) -> None:
-    """Compile what is not in the cache yet."""
-    missing = {kernel.label: kernel for kernel in kernels if not kernel.is_ready()}
-    for done, (label, kernel) in enumerate(missing.items()):
-        if on_compile is not None:
-            on_compile(done, len(missing), label)
-        kernel.address()
-    if on_compile is not None and missing:
-        on_compile(len(missing), len(missing), "")
-
-
 def _run_one(op: Operator, inputs: tuple, attrs: dict[str, Any]) -> Any:
     """An operator on arrays: a graph of one node."""
     graph = Graph()
@@ -169,4 +158,4 @@ def _run_one(op: Operator, inputs: tuple, attrs: dict[str, Any]) -> Any:
 
 set_eager(_run_one)
 
-__all__ = ["Executable", "Plan", "compile_graph", "compile_kernels"]
+__all__ = ["Executable", "OnCompile", "Plan", "compile_graph"]

@@ -17,7 +17,7 @@ import math
 from numba import njit
 
 from .activation import ACTIVATIONS
-from .lowering import BATCH, FILTER, FILTER_TRANSPOSED, PLAIN, ceil_div, groups_of, lowering
+from .lowering import BATCH, FILTER, FILTER_TRANSPOSED, PLAIN, ceil_div, lowering
 from .native import Ints, Pointer, kernel
 from .target import LANES
 from .tile import lane_sum, product, product_first, tiles_for
@@ -80,7 +80,7 @@ def correlate(T, images, rows, vectors, tail, activation, bias):
         whole = outputs - tail
         j = 0
         while j < width:
-            if width >= vectors:
+            if vectors == 1 or width >= vectors:
                 j = min(j, width - vectors)  # the last tile overlaps its neighbour
                 xj, yj = at(x, j * x_next), at(y, j * y_next)
                 for k in range(0, whole, rows):
@@ -321,6 +321,7 @@ def correlate_weights(T, images, rows, vectors, row_tail, vector_tail, merge):
 @kernel
 def sum_groups(T):
     """Ordered sum of the groups' partial weight gradients, put into the order (out, in, taps); a unit is an output."""
+    zero = T.type(0)
 
     def loop(
         begin, end, block: int, first: int, p: Pointer, w: Pointer,
@@ -331,8 +332,8 @@ def sum_groups(T):
             base = (o // outputs) * conv_group + (o % outputs) * p_output
             for i in range(inputs):
                 for t in range(taps):
-                    total = p[base + i * p_input + t * p_tap]
-                    for g in range(1, groups):
+                    total = zero
+                    for g in range(groups):
                         total += p[g * group_stride + base + i * p_input + t * p_tap]
                     w[(o * inputs + i) * taps + t] = total
 
@@ -426,7 +427,7 @@ def choose_tile(itemsize: int, rows: int, runs: list[tuple[int, int]], cut_rows:
                     total += often * count * (wide * cycles(height, v) + single * cycles(height, 1))
         return total
 
-    return min(tiles_for(itemsize), key=cost)
+    return min(tiles_for(itemsize), key=lambda tile: (cost(tile), tile[1]))
 
 
 def three(values, fill: int) -> tuple[int, int, int]:
@@ -585,7 +586,7 @@ def lower_conv_weight_grad(program, node, inputs, outputs):
     )  # fmt: skip
     program.step(kernel_grad, (x, g), (partials,), constants, kernel_[0] * kernel_[1], flops=node.flops)
     constants = (
-        groups_of(x.blocks), partials.stride, per_group, depth, taps, p_group, p_output, p_input, p_tap,
+        partials.copies, partials.stride, per_group, depth, taps, p_group, p_output, p_input, p_tap,
     )  # fmt: skip
     program.step(sum_groups(w.dtype), (partials,), (w,), constants, w.shape[0], whole=True)
 
@@ -620,5 +621,5 @@ def lower_channel_sum(program, node, inputs, outputs):
     images = g.lanes > 1
     units = g.channels if images else ceil_div(g.channels, LANES)
     program.step(sum_pixels(g.dtype, images=images), (g,), (partials,), (g.pixels, g.channels), units)
-    constants = (groups_of(g.blocks), partials.stride, g.channels, 1, 1, 0, 1, 0, 0)
+    constants = (partials.copies, partials.stride, g.channels, 1, 1, 0, 1, 0, 0)
     program.step(sum_groups(b.dtype), (partials,), (b,), constants, g.channels, whole=True)

@@ -39,7 +39,7 @@ def lanes_for(batch: int) -> int:
 
 
 def groups_of(blocks: int) -> int:
-    return min(blocks, MAX_GROUPS)
+    return min(max(blocks, 1), MAX_GROUPS)
 
 
 @dataclass(eq=False)

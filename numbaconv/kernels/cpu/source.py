@@ -16,7 +16,7 @@ def take_images(T, bytes_in):
 
     def loop(
         begin, end, block: int, first: int, images: source, indices: INT64, table: FLOAT64, y: Pointer,
-        channels: int, height: int, width: int, pad: int, batch: int, lanes: int,
+        count: int, channels: int, height: int, width: int, pad: int, batch: int, lanes: int,
     ):  # fmt: skip
         out_width = width + 2 * pad
         valid = min(lanes, batch - block * lanes)
@@ -33,7 +33,7 @@ def take_images(T, bytes_in):
                     for w in range(out_width):
                         y[at + w * step] = border
                 else:
-                    image = indices[block * lanes + lane]
+                    image = min(max(indices[block * lanes + lane], 0), count - 1)  # never read outside
                     source_row = ((image * channels + c) * height + h) * width
                     for w in range(pad):
                         y[at + w * step] = border
@@ -52,8 +52,8 @@ def lower_take_images(program, node, inputs, outputs):
     scales = [1.0 / (255.0 * s) if bytes_in else 1.0 for s in attrs["std"]]
     offsets = [-m / s if bytes_in else 0.0 for m, s in zip(attrs["mean"], attrs["std"], strict=True)]
     table = program.constant(np.array([v for pair in zip(scales, offsets, strict=True) for v in pair]))
-    _, channels, height, width = images.shape
-    constants = (channels, height, width, attrs["pad"], y.batch, y.lanes)
+    count, channels, height, width = images.shape
+    constants = (count, channels, height, width, attrs["pad"], y.batch, y.lanes)
     units = (height + 2 * attrs["pad"]) * channels
     program.step(take_images(y.dtype, bytes_in=bytes_in), (images, indices, table), outputs, constants, units)
 
@@ -62,13 +62,13 @@ def lower_take_images(program, node, inputs, outputs):
 def take_labels(T):
     """labels[indices]; a unit is an index."""
 
-    def loop(begin, end, block: int, first: int, labels: INT64, indices: INT64, y: INT64):
+    def loop(begin, end, block: int, first: int, labels: INT64, indices: INT64, y: INT64, count: int):
         for i in range(begin, end):
-            y[i] = labels[indices[i]]
+            y[i] = labels[min(max(indices[i], 0), count - 1)]
 
     return loop
 
 
 @lowering("take_labels", inputs=(PLAIN,), outputs=(PLAIN,))
 def lower_take_labels(program, node, inputs, outputs):
-    program.step(take_labels("int64"), inputs, outputs, (), outputs[0].elements)
+    program.step(take_labels("int64"), inputs, outputs, (inputs[0].elements,), outputs[0].elements)
