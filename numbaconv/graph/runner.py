@@ -73,9 +73,11 @@ class Plan:
                     )
         first, phase_rows = 0, []
         for phase in self.phases:
-            phase_rows.append((first, first + len(phase.steps), phase.blocks, phase.groups, phase.chunks))
+            phase_rows.append(
+                (first, first + len(phase.steps), phase.blocks, phase.groups, phase.chunks, int(phase.parallel))
+            )
             first += len(phase.steps)
-        self.table_of_phases = np.array(phase_rows, np.int64).reshape(-1, 5)
+        self.table_of_phases = np.array(phase_rows, np.int64).reshape(-1, 6)
         self.table_of_steps = np.array(step_rows, np.int64).reshape(-1, 6)
         self.operands = np.array(operand_rows, np.int64).reshape(-1, 4)
         self.constants = np.array(constants, np.int64)

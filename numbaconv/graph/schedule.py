@@ -10,12 +10,17 @@ from dataclasses import dataclass
 from ..kernels.cpu.lowering import Buffer, Step, groups_of
 
 
+#: Phases of fewer (estimated) cycles are run by one thread: waking the others would take longer.
+SERIAL_CYCLES = 20_000
+
+
 @dataclass
 class Phase:
     steps: list[Step]
     blocks: int
     groups: int
     chunks: int
+    parallel: bool
 
     @property
     def depth_first(self) -> bool:
@@ -30,38 +35,60 @@ def schedule(steps: list[Step], threads: int) -> list[Phase]:
     phases: list[Phase] = []
     while waiting:
         # Whole steps first: what can be prepared (packed filters, ...) must not cut the depth-first phase.
-        chosen = [i for i in waiting if steps[i].scope == "whole" and before[i].keys() <= done]
-        if chosen:
-            phases.append(Phase([steps[i] for i in chosen], 1, 1, threads))
-        else:
-            chosen = _block_phase(steps, waiting, before, done, threads)
-            blocks = steps[chosen[0]].blocks
-            groups = groups_of(blocks)
-            chunks = 1 if groups >= threads else -(-threads // groups)
-            phases.append(Phase([steps[i] for i in chosen], blocks, groups, chunks))
+        chosen, phase = _whole_phase(steps, waiting, before, done, threads)
+        if not chosen:
+            chosen, phase = _block_phase(steps, waiting, before, done, threads)
+        assert phase is not None, "steps depend on each other in a circle"
+        phases.append(phase)
         done.update(chosen)
-        taken = set(chosen)
-        waiting = [i for i in waiting if i not in taken]
+        waiting = [i for i in waiting if i not in done]
     return phases
 
 
-def _block_phase(steps: list[Step], waiting: list[int], before, done: set[int], threads: int) -> list[int]:
+def _cycles(step: Step) -> float:
+    """A rough count: two fused multiply-adds of 16 lanes a cycle, eight elements written a cycle."""
+    return step.flops / 64 + sum(b.elements * b.copies for b in step.outputs) / 8
+
+
+def _whole_phase(steps: list[Step], waiting: list[int], before, done: set[int], threads: int):
+    """The steps on whole values that are ready; if they are small, also small ones that follow them."""
+    whole = [i for i in waiting if steps[i].scope == "whole"]
+    chosen = [i for i in whole if before[i].keys() <= done]
+    cycles = sum(_cycles(steps[i]) for i in chosen)
+    parallel = threads > 1 and cycles > SERIAL_CYCLES
+    if not parallel:
+        chosen = []
+        reached = set(done)
+        cycles = 0.0
+        for i in whole:
+            if before[i].keys() <= reached and cycles + _cycles(steps[i]) <= SERIAL_CYCLES * threads:
+                chosen.append(i)
+                reached.add(i)
+                cycles += _cycles(steps[i])
+    return chosen, Phase([steps[i] for i in chosen], 1, 1, threads if parallel else 1, parallel) if chosen else None
+
+
+def _block_phase(steps: list[Step], waiting: list[int], before, done: set[int], threads: int):
     """The steps on blocks that can follow each other without a meeting of all threads."""
     chosen: list[int] = []
     inside: set[int] = set()
-    blocks = None
+    blocks = -1
     for i in waiting:
         step = steps[i]
-        if step.scope != "block" or (blocks is not None and step.blocks != blocks):
-            continue
-        ready = all(j in done or (j in inside and by_block) for j, by_block in before[i].items())
-        if ready:
-            blocks = step.blocks
-            chosen.append(i)
-            inside.add(i)
-            if groups_of(blocks) < threads:
-                break  # breadth first: one step a phase
-    return chosen
+        if step.scope == "block" and (not chosen or step.blocks == blocks):
+            if all(j in done or (j in inside and by_block) for j, by_block in before[i].items()):
+                blocks = step.blocks
+                chosen.append(i)
+                inside.add(i)
+    if not chosen:
+        return chosen, None
+    groups = groups_of(blocks)
+    parallel = threads > 1 and sum(_cycles(steps[i]) for i in chosen) > SERIAL_CYCLES
+    chunks = 1
+    if parallel and groups < threads:  # breadth first: one step a phase, its units divided
+        chosen = chosen[:1]
+        chunks = -(-threads // groups)
+    return chosen, Phase([steps[i] for i in chosen], blocks, groups, chunks, parallel)
 
 
 def _dependencies(steps: list[Step]) -> list[dict[int, bool]]:

@@ -9,7 +9,7 @@ Groups are a fixed partition of the batch, independent of the number of threads,
 results are the same bits for any number of threads.
 
 Tables (int64):
-    phases     first step, last step, blocks, groups, chunks
+    phases     first step, last step, blocks, groups, chunks, 1 if parallel
     steps      entry's address, first operand, operands, first constant, constants, units
     operands   base address, bytes a block, bytes a group, bytes a thread
     constants  integer and floating-point arguments as 64-bit words
@@ -29,7 +29,7 @@ WORDS = 128  # arguments of one step at the most
 
 def _make_run():
     from llvmlite import ir
-    from numba import get_thread_id, prange, types
+    from numba import get_thread_id, njit, prange, types
     from numba.extending import intrinsic
 
     @intrinsic
@@ -46,32 +46,40 @@ def _make_run():
     def advance(typingctx, pointer, index):
         return pointer(pointer, types.int64), lambda context, builder, signature, a: builder.gep(a[0], [a[1]])
 
+    @njit(error_model="numpy")
+    def run_task(phase, task, steps, operands, constants, scratch):
+        first_step, last_step, blocks, groups, chunks = phase[0], phase[1], phase[2], phase[3], phase[4]
+        group = task // chunks
+        chunk = task - group * chunks
+        thread = get_thread_id()
+        words = advance(scratch, thread * WORDS)
+        first_block = group * blocks // groups
+        for block in range(first_block, (group + 1) * blocks // groups):
+            words[0] = block
+            words[1] = 1 if block == first_block else 0
+            for s in range(first_step, last_step):
+                step = advance(steps, s * 6)
+                n = step[2]
+                for i in range(n):
+                    o = advance(operands, (step[1] + i) * 4)
+                    words[2 + i] = o[0] + block * o[1] + group * o[2] + thread * o[3]
+                for i in range(step[4]):
+                    words[2 + n + i] = constants[step[3] + i]
+                begin = step[5] * chunk // chunks
+                end = step[5] * (chunk + 1) // chunks
+                if begin < end:
+                    call(step[0], words, begin, end)
+
     def run(phases, count, steps, operands, constants, scratch):
         for p in range(count):
-            first_step, last_step = phases[p * 5], phases[p * 5 + 1]
-            blocks, groups, chunks = phases[p * 5 + 2], phases[p * 5 + 3], phases[p * 5 + 4]
-            for task in prange(groups * chunks):
-                group = task // chunks
-                chunk = task - group * chunks
-                thread = get_thread_id()
-                words = advance(scratch, thread * WORDS)
-                first_block = group * blocks // groups
-                for block in range(first_block, (group + 1) * blocks // groups):
-                    words[0] = block
-                    words[1] = 1 if block == first_block else 0
-                    for s in range(first_step, last_step):
-                        step = advance(steps, s * 6)
-                        n = step[2]
-                        for i in range(n):
-                            o = advance(operands, (step[1] + i) * 4)
-                            words[2 + i] = o[0] + block * o[1] + group * o[2] + thread * o[3]
-                        for i in range(step[4]):
-                            words[2 + n + i] = constants[step[3] + i]
-                        units = step[5]
-                        begin = units * chunk // chunks
-                        end = units * (chunk + 1) // chunks
-                        if begin < end:
-                            call(step[0], words, begin, end)
+            phase = advance(phases, p * 6)
+            tasks = phase[3] * phase[4]
+            if phase[5]:
+                for task in prange(tasks):
+                    run_task(phase, task, steps, operands, constants, scratch)
+            else:
+                for task in range(tasks):
+                    run_task(phase, task, steps, operands, constants, scratch)
 
     return run
 
