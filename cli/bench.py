@@ -2,39 +2,81 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from . import console, options
+from .bars import bar
+
+# What --network and --batch-size are called by each kind of measurement; a plural takes several.
+_KINDS = {
+    "conv": ("networks", "batch"),
+    "layers": ("networks", "batch"),
+    "train": ("networks", "batches"),
+    "infer": ("networks", "batches"),
+    "startup": ("network", "batch"),
+    "profile": ("network", "batch"),
+}
 
 
 @click.command("bench")
-@click.argument("kind", type=click.Choice(["conv", "layers", "train", "infer", "startup"]))
-@click.option("--against", type=click.Choice(["torch"]), help="Measure this library beside ours, taking turns.")
+@click.argument("kind", type=click.Choice(list(_KINDS)))
+@click.option(
+    "--against",
+    type=click.Choice(["torch", "onnxruntime"]),
+    multiple=True,
+    help="Measure this library beside ours, taking turns; may be given twice.",
+)
+@click.option("--network", metavar="NAME", multiple=True, help="Whose layers or steps; may be given several times.")
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), multiple=True, help="Images at a time; may be given several times."
+)
 @click.option("--rounds", default=7, type=click.IntRange(min=1), help="Rounds to take the best of.")
+@click.option("--torch-compile", is_flag=True, help="train: let torch.compile take part; it needs a C++ compiler.")
 @options.THREADS
-@click.option("--json", "file", type=click.Path(path_type=Path), metavar="FILE", help="Write the rows to FILE, too.")
-def command(kind: str, against: str | None, rounds: int, threads: int | None, file: Path | None) -> None:
-    """Measure speed: convolution layers, whole training steps, inference, or start-up.
+@click.option("--json", "file", type=click.Path(path_type=Path), metavar="FILE", help="Write everything to FILE, too.")
+def command(
+    kind: str,
+    against: tuple[str, ...],
+    network: tuple[str, ...],
+    batch_size: tuple[int, ...],
+    rounds: int,
+    torch_compile: bool,
+    threads: int | None,
+    file: Path | None,
+) -> None:
+    """Measure speed.
+
+    conv: each pass of each convolution of LeNet-5 and ResNet-20. layers: the other layers. train: whole training steps.
+    infer: inference. startup: from the start of the process to the first training step. profile: where the time of a
+    training step goes.
 
     Ours and theirs take turns in one process, after warming up, and the best round of each counts.
     """
+    chosen = _options(kind, network, batch_size)
+    if torch_compile:
+        if kind != "train":
+            raise click.UsageError(f"--torch-compile belongs to train, not to {kind}")
+        chosen["compile"] = True
     if file is not None and not file.parent.is_dir():
         raise click.ClickException(f"--json {file}: there is no folder {file.parent}")
     from numbaconv import bench
     from numbaconv.training.files import write_atomic
 
-    rows = bench.run(kind, against=against, rounds=rounds, threads=threads)
+    with bar(console.stderr(), False, "Measuring") as show:
+        report = bench.run(kind, against, rounds, threads, on_progress=show, **chosen)
+    report.show()
     if file is not None:
-        write_atomic(file, json.dumps(rows, indent=2) + "\n")
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    cells = ([_cell(row.get(name)) for name in columns] for row in rows)
-    console.stdout().print(console.table(columns, cells))
+        write_atomic(file, report.to_json())
 
 
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "" if value is None else str(value)
+def _options(kind: str, network: tuple[str, ...], batch_size: tuple[int, ...]) -> dict[str, Any]:
+    chosen: dict[str, Any] = {}
+    for option, name, values in zip(("--network", "--batch-size"), _KINDS[kind], (network, batch_size), strict=True):
+        if len(values) > 1 and not name.endswith("s"):
+            raise click.UsageError(f"bench {kind} takes one {option}")
+        if values:
+            chosen[name] = values if name.endswith("s") else values[0]
+    return chosen

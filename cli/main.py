@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import shorten
@@ -54,6 +55,7 @@ def application(settings: Settings, debug: bool) -> None:
     `numbaconv train` needs nothing else: it trains LeNet-5 on the handwritten digits that ship with the package.
     """
     settings.debug = debug
+    warnings.showwarning = lambda message, *_: _complain(f"numbaconv: warning: {message}")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

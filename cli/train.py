@@ -59,7 +59,7 @@ class _Work:
 @click.option("--batch-size", default=64, type=click.IntRange(min=1), help="Images a step.")
 @click.option("--lr", type=options.POSITIVE, help="Highest learning rate.  [default: 0.1; adam and adamw: 0.001]")
 @click.option("--momentum", type=options.FRACTION, help="Momentum of sgd.  [default: 0.9]")
-@click.option("--weight-decay", type=options.NOT_NEGATIVE, help="Weight decay.  [default: 0; adamw: 0.01]")
+@click.option("--weight-decay", type=options.NOT_NEGATIVE, help="Weight decay.  [default: 5e-4; adam: 0; adamw: 0.01]")
 @click.option("--optimizer", default="sgd", type=click.Choice(list(_OPTIMIZERS)), help="Rule that updates the weights.")
 @click.option(
     "--schedule", default="one-cycle", type=click.Choice(list(_SCHEDULES)), help="Course of the learning rate."
@@ -247,7 +247,7 @@ def _optimizer(chosen: dict[str, Any]) -> Optimizer:
 
     settings = {name: chosen[name] for name in ("lr", "momentum", "weight_decay") if chosen[name] is not None}
     if chosen["optimizer"] == "sgd":
-        settings = {"lr": 0.1, "momentum": 0.9, **settings}
+        settings = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, **settings}
     optimizer: Optimizer = getattr(optim, _OPTIMIZERS[chosen["optimizer"]])(**settings)
     return optimizer
 

@@ -254,7 +254,7 @@ def world(trained: tuple[Path, dict[str, Any]], tmp_path_factory: pytest.TempPat
     (folder / "text.safetensors").write_text("hello")
     (folder / "pickled.safetensors").write_bytes(pickle.dumps({"conv1.weight": [1.0]}))
     whole = (run / "final.safetensors").read_bytes()
-    (folder / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    _cut(Path(shutil.copy(run / "final.safetensors", folder / "cut.safetensors")))
     (folder / "flipped.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     save_file({"weight": np.zeros(3, np.float32)}, folder / "foreign.safetensors")
 
@@ -269,8 +269,8 @@ def world(trained: tuple[Path, dict[str, Any]], tmp_path_factory: pytest.TempPat
     odd.write_text(odd.read_text().replace('name = "SGD"', 'name = "system"'))
     damaged = copy("damaged-checkpoints")
     (damaged / "final.safetensors").unlink()
-    for checkpoint in (damaged / "checkpoints").iterdir():
-        checkpoint.write_bytes(checkpoint.read_bytes()[:100])
+    (damaged / "checkpoints" / "epoch-0001.safetensors").unlink()
+    _cut(damaged / "checkpoints" / "epoch-0002.safetensors")
 
     data = folder / "data"
     digits = nc.data.load("digits").test.images
@@ -284,8 +284,7 @@ def world(trained: tuple[Path, dict[str, Any]], tmp_path_factory: pytest.TempPat
             (data / name / file).write_bytes(bytes_)
 
     Image.fromarray(digits[0, 0]).save(folder / "good.png")
-    picture = (folder / "good.png").read_bytes()
-    (folder / "cut.png").write_bytes(picture[: len(picture) // 2])
+    _cut(Path(shutil.copy(folder / "good.png", folder / "cut.png")))
     (folder / "text.png").write_text("hello")
     np.save(folder / "objects.npy", np.array([{}]), allow_pickle=True)
     np.save(folder / "batch.npy", digits[:3])
@@ -293,14 +292,18 @@ def world(trained: tuple[Path, dict[str, Any]], tmp_path_factory: pytest.TempPat
     np.save(folder / "bright.npy", digits[0].astype(np.float32))
     np.save(folder / "nan.npy", np.full((8, 8), np.nan))
     np.save(folder / "nothing.npy", np.zeros((0, 8), np.uint8))
-    array = (folder / "batch.npy").read_bytes()
-    (folder / "cut.npy").write_bytes(array[:200])
+    _cut(Path(shutil.copy(folder / "batch.npy", folder / "cut.npy")))
     return World(folder)
 
 
 _MNIST_FILES = (
     "train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 )  # fmt: skip
+
+
+def _cut(path: Path) -> None:
+    """Cut a file short by half."""
+    os.truncate(path, path.stat().st_size // 2)
 
 
 def _idx(array: np.ndarray) -> bytes:
@@ -321,7 +324,7 @@ WRONG: tuple[tuple[str, int, str], ...] = (
     ("train --lr -1", 2, "'--lr'"),
     ("train --lr nan", 2, "nan is not a finite number"),
     ("train --lr inf", 2, "inf is not a finite number"),
-    ("train --lr 1e30 --epochs 1 --out {tmp}/diverged", 1, "try a smaller learning rate"),
+    ("train --lr 3e38 --epochs 1 --out {tmp}/diverged", 1, "try a smaller learning rate"),
     ("train --momentum 1", 2, "'--momentum'"),
     ("train --momentum 0.9 --optimizer adam", 2, "--momentum belongs to sgd"),
     ("train --weight-decay -0.1", 2, "'--weight-decay'"),
@@ -386,6 +389,10 @@ WRONG: tuple[tuple[str, int, str], ...] = (
     ("bench", 2, "Missing argument"),
     ("bench everything", 2, "'everything' is not one of"),
     ("bench conv --against caffe", 2, "'caffe' is not one of"),
+    ("bench conv --against onnxruntime", 1, "cannot be measured against onnxruntime"),
+    ("bench conv --torch-compile", 2, "--torch-compile belongs to train"),
+    ("bench conv --network lenet6", 1, "lenet6"),
+    ("bench conv --batch-size 1 --batch-size 2", 2, "takes one --batch-size"),
     ("bench conv --rounds 0", 2, "'--rounds'"),
     ("bench conv --json {w}/nowhere/file.json", 1, "{w}/nowhere"),
     ("warmup lenet6", 1, "did you mean 'lenet5'?"),
@@ -504,6 +511,19 @@ def test_a_finished_run_is_resumed_by_doing_nothing(trained: tuple[Path, dict[st
     shutil.copytree(run, tmp_path / "run")
     again = json.loads(succeed("train", "--resume", "run", "--json", cwd=tmp_path))
     assert again["resumed"] and again["test"]["accuracy"] == document["test"]["accuracy"]
+    assert_same_weights(tmp_path / "run", run)
+
+
+def test_a_damaged_newest_checkpoint_costs_an_epoch_not_the_run(
+    trained: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    run, _ = trained
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "final.safetensors").unlink()
+    _cut(tmp_path / "run" / "checkpoints" / "epoch-0002.safetensors")
+    done = numbaconv("train", "--resume", "run", "--quiet", cwd=tmp_path)
+    assert done.returncode == 0
+    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("numbaconv: warning: ")
     assert_same_weights(tmp_path / "run", run)
 
 
