@@ -32,7 +32,7 @@ def relu(x):
 
 @elementwise("relu_grad")
 def relu_grad(g, y):
-    return where(y > 0.0, g, where(y != y, y, 0.0))
+    return where(y <= 0.0, 0.0, g)
 
 
 @elementwise("sigmoid")

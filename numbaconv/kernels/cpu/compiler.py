@@ -114,7 +114,8 @@ def serve() -> None:
         try:
             found = getattr(importlib.import_module(request["module"]), request["name"])
             assert isinstance(found, Kernel)
-            found(request["dtype"], **request["constants"]).compiled()
+            constants = {k: tuple(v) if isinstance(v, list) else v for k, v in request["constants"].items()}
+            found(request["dtype"], **constants).compiled()
             print("done", flush=True)
         except Exception:  # the asking process compiles it itself and sees the error
             print("failed", flush=True)

@@ -23,6 +23,9 @@ from .target import LANES
 from .tile import lane_sum, product, product_first, tiles_for
 from .vector import at, load, load_first, reduce_add, splat, store, store_first
 
+#: What one pass of the weight gradient may touch: most of a first-level cache.
+PASS_BYTES = 36 * 1024
+
 # ------------------------------------------------------------------------------------------------ geometry
 
 
@@ -210,43 +213,35 @@ def correlate_weights(T, images, rows, vectors, row_tail, vector_tail, merge):
     Channels in lanes: tile rows are taps and input channels, vectors are output channels.
     ``merge``: a row's taps and channels are one contiguous run; else each tap is a run of its own.
     """
-    if images:
-        tile, column = lane_sum(rows, vectors), lane_sum(rows, 1)
-        short, column_tail = lane_sum(max(row_tail, 1), vectors), lane_sum(max(row_tail, 1), 1)
-        narrow, corner = lane_sum(rows, max(vector_tail, 1)), lane_sum(max(row_tail, 1), max(vector_tail, 1))
-    else:
-        tile, line = product(rows, vectors), product(1, vectors)
+    def along_vectors(height):
+        """The loop over a run's vectors for tiles of ``height`` rows."""
+        tile, narrow, column = lane_sum(height, vectors), lane_sum(height, max(vector_tail, 1)), lane_sum(height, 1)
+
+        @njit(error_model="numpy")
+        def walk(x, g, p, runs, counts, x_strides, g_strides, p_row, again):
+            v = 0
+            while v < runs:
+                xv, pv, left = at(x, v * LANES), at(p, v), runs - v
+                if left >= vectors:
+                    tile(g, xv, pv, counts, g_strides, x_strides, LANES, LANES, p_row, 1, again)
+                    v += vectors
+                elif vector_tail and left == vector_tail:
+                    narrow(g, xv, pv, counts, g_strides, x_strides, LANES, LANES, p_row, 1, again)
+                    v += vector_tail
+                else:
+                    column(g, xv, pv, counts, g_strides, x_strides, LANES, LANES, p_row, 1, again)
+                    v += 1
+
+        return walk
 
     @njit(error_model="numpy")
     def run_of_images(x, g, p, runs, outputs, counts, x_strides, g_strides, p_row, again):
+        # a tile's gradients stay in the cache while the run's vectors pass by
         whole = outputs - row_tail
-        v = 0
-        while v < runs:
-            xv, pv = at(x, v * LANES), at(p, v)
-            if runs - v >= vectors:
-                for k in range(0, whole, rows):
-                    tile(at(g, k * LANES), xv, at(pv, k * p_row), counts, g_strides, x_strides,
-                                  LANES, LANES, p_row, 1, again)  # fmt: skip
-                if row_tail:
-                    short(at(g, whole * LANES), xv, at(pv, whole * p_row), counts, g_strides, x_strides,
-                                   LANES, LANES, p_row, 1, again)  # fmt: skip
-                v += vectors
-            elif vector_tail and runs - v == vector_tail:
-                for k in range(0, whole, rows):
-                    narrow(at(g, k * LANES), xv, at(pv, k * p_row), counts, g_strides, x_strides,
-                                    LANES, LANES, p_row, 1, again)  # fmt: skip
-                if row_tail:
-                    corner(at(g, whole * LANES), xv, at(pv, whole * p_row), counts, g_strides, x_strides,
-                                    LANES, LANES, p_row, 1, again)  # fmt: skip
-                v += vector_tail
-            else:
-                for k in range(0, whole, rows):
-                    column(at(g, k * LANES), xv, at(pv, k * p_row), counts, g_strides, x_strides,
-                                    LANES, LANES, p_row, 1, again)  # fmt: skip
-                if row_tail:
-                    column_tail(at(g, whole * LANES), xv, at(pv, whole * p_row), counts, g_strides, x_strides,
-                                         LANES, LANES, p_row, 1, again)  # fmt: skip
-                v += 1
+        for k in range(0, whole, rows):
+            tall(x, at(g, k * LANES), at(p, k * p_row), runs, counts, x_strides, g_strides, p_row, again)
+        if row_tail:
+            short(x, at(g, whole * LANES), at(p, whole * p_row), runs, counts, x_strides, g_strides, p_row, again)
 
     @njit(error_model="numpy")
     def run_of_channels(x, g, p, runs, outputs, counts, x_strides, g_strides, p_row, again):
@@ -255,20 +250,22 @@ def correlate_weights(T, images, rows, vectors, row_tail, vector_tail, merge):
             m = 0
             while m < runs:
                 if runs - m >= rows:
-                    tile(at(x, m), gk, at(pk, m * p_row), counts, x_strides, g_strides,
-                                 1, LANES, p_row, LANES, again)  # fmt: skip
+                    tile(at(x, m), gk, at(pk, m * p_row), counts, x_strides, g_strides, 1, LANES, p_row, LANES, again)
                     m += rows
                 else:
-                    line(at(x, m), gk, at(pk, m * p_row), counts, x_strides, g_strides,
-                                 1, LANES, p_row, LANES, again)  # fmt: skip
+                    line(at(x, m), gk, at(pk, m * p_row), counts, x_strides, g_strides, 1, LANES, p_row, LANES, again)
                     m += 1
 
+    if images:
+        tall, short = along_vectors(rows), along_vectors(max(row_tail, 1))
+    else:
+        tile, line = product(rows, vectors), product(1, vectors)
     run = run_of_images if images else run_of_channels
 
     def loop(
         begin, end, block: int, first: int, x: Pointer, g: Pointer, p: Pointer,
         planes: Ints(6), heights: Ints(6), widths: Ints(6), xs: Ints(3), gs: Ints(3),
-        groups: int, depth: int, outputs: int, lanes: int, p_row: int, p_tap: int, p_group: int,
+        groups: int, depth: int, outputs: int, lanes: int, p_row: int, p_tap: int, p_group: int, pass_rows: int,
     ):  # fmt: skip
         x_plane, x_row, x_column = xs
         g_plane, g_row, g_column = gs
@@ -281,39 +278,42 @@ def correlate_weights(T, images, rows, vectors, row_tail, vector_tail, merge):
             start_h = tap_h * heights[5] - heights[4]
             low_d, high_d = _inside(start_d, planes[3], planes[0], planes[1])
             low_h, high_h = _inside(start_h, heights[3], heights[0], heights[1])
-            x_at = (start_d + low_d * planes[3]) * x_plane + (start_h + low_h * heights[3]) * x_row
-            g_at = low_d * g_plane + low_h * g_row
             x_strides = (planes[3] * x_plane, heights[3] * x_row, 0, stride_w * x_column)
             g_strides = (g_plane, g_row, 0, g_column)
             for group in range(groups):
-                xg = at(x, x_at + group * depth * lanes)
-                gg = at(g, g_at + group * outputs * lanes)
                 pg = at(p, group * p_group + unit * taps_w * p_tap)
-                if merge:
-                    low, high = _inside(-pad_w, stride_w, out_w, in_w)
-                    _, inner = _inside(dilation_w * (taps_w - 1) - pad_w, stride_w, out_w, in_w)
-                    inner = max(low, inner)
-                    counts = (high_d - low_d, high_h - low_h, 1, inner - low)
-                    run(at(xg, (low * stride_w - pad_w) * x_column), at(gg, low * g_column), pg, taps_w * depth,
-                        outputs, counts, x_strides, g_strides, p_row, again)  # fmt: skip
-                    q = 0
-                    while q < out_w:  # pixels at the borders, where some taps fall outside
-                        if low <= q < inner:
-                            q = inner
-                            continue
-                        tap_low, tap_high = _inside(q * stride_w - pad_w, dilation_w, taps_w, in_w)
-                        counts = (high_d - low_d, high_h - low_h, 1, 1)
-                        run(at(xg, (q * stride_w - pad_w + tap_low * dilation_w) * x_column), at(gg, q * g_column),
-                            at(pg, tap_low * p_tap), (tap_high - tap_low) * depth,
-                            outputs, counts, x_strides, g_strides, p_row, 1)  # fmt: skip
-                        q += 1
-                else:
-                    for tap in range(taps_w):
-                        start = tap * dilation_w - pad_w
-                        low, high = _inside(start, stride_w, out_w, in_w)
-                        counts = (high_d - low_d, high_h - low_h, 1, high - low)
-                        run(at(xg, (start + low * stride_w) * x_column), at(gg, low * g_column), at(pg, tap * p_tap),
-                            depth, outputs, counts, x_strides, g_strides, p_row, again)  # fmt: skip
+                begin_h = low_h
+                while begin_h < high_h or begin_h == low_h:  # a few rows at a time, so that they stay in the cache
+                    end_h = min(begin_h + pass_rows, high_h)
+                    more = again if begin_h == low_h else 1
+                    x_at = (start_d + low_d * planes[3]) * x_plane + (start_h + begin_h * heights[3]) * x_row
+                    xg = at(x, x_at + group * depth * lanes)
+                    gg = at(g, low_d * g_plane + begin_h * g_row + group * outputs * lanes)
+                    deep, high = high_d - low_d, end_h - begin_h
+                    if merge:
+                        left, right = _inside(-pad_w, stride_w, out_w, in_w)
+                        _, inner = _inside(dilation_w * (taps_w - 1) - pad_w, stride_w, out_w, in_w)
+                        inner = max(left, inner)
+                        run(at(xg, (left * stride_w - pad_w) * x_column), at(gg, left * g_column), pg, taps_w * depth,
+                            outputs, (deep, high, 1, inner - left), x_strides, g_strides, p_row, more)  # fmt: skip
+                        q = 0
+                        while q < out_w:  # pixels at the borders, where some taps fall outside
+                            if left <= q < inner:
+                                q = inner
+                                continue
+                            first_tap, end_tap = _inside(q * stride_w - pad_w, dilation_w, taps_w, in_w)
+                            run(at(xg, (q * stride_w - pad_w + first_tap * dilation_w) * x_column),
+                                at(gg, q * g_column), at(pg, first_tap * p_tap), (end_tap - first_tap) * depth,
+                                outputs, (deep, high, 1, 1), x_strides, g_strides, p_row, 1)  # fmt: skip
+                            q += 1
+                    else:
+                        for tap in range(taps_w):
+                            start = tap * dilation_w - pad_w
+                            left, right = _inside(start, stride_w, out_w, in_w)
+                            run(at(xg, (start + left * stride_w) * x_column), at(gg, left * g_column),
+                                at(pg, tap * p_tap), depth, outputs, (deep, high, 1, right - left),
+                                x_strides, g_strides, p_row, more)  # fmt: skip
+                    begin_h = max(end_h, begin_h + 1)
 
     return loop
 
@@ -575,6 +575,9 @@ def lower_conv_weight_grad(program, node, inputs, outputs):
         partial = groups * taps * depth * line
         p_output, p_tap, p_input, p_group = 1, depth * line, line, taps * depth * line
         p_row = line
+    # what a tile reads of the gradient stays in the first-level cache while the input passes by
+    row_bytes = out_sizes[2] * x.lanes * itemsize * (rows + vectors if images else per_group + rows)
+    pass_rows = max(1, PASS_BYTES // max(1, row_bytes))
     partials = program.per_group(x, partial)
     kernel_grad = correlate_weights(
         x.dtype, images=images, rows=rows, vectors=vectors, row_tail=row_tail, vector_tail=vector_tail, merge=merge
@@ -582,7 +585,7 @@ def lower_conv_weight_grad(program, node, inputs, outputs):
     constants = (
         *(v for d in zip(out_sizes, in_sizes, kernel_, stride, before, dilation, strict=True) for v in d),
         *_row_strides(in_sizes, x.channels, x.lanes), *_row_strides(out_sizes, g.channels, g.lanes),
-        groups, depth, per_group, x.lanes, p_row, p_tap, p_group,
+        groups, depth, per_group, x.lanes, p_row, p_tap, p_group, pass_rows,
     )  # fmt: skip
     program.step(kernel_grad, (x, g), (partials,), constants, kernel_[0] * kernel_[1], flops=node.flops)
     constants = (
