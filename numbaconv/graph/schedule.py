@@ -56,12 +56,13 @@ def _whole_phase(steps: list[Step], waiting: list[int], before, done: set[int], 
     chosen = [i for i in whole if before[i].keys() <= done]
     cycles = sum(_cycles(steps[i]) for i in chosen)
     parallel = threads > 1 and cycles > SERIAL_CYCLES
-    if not parallel:
+    if chosen and not parallel:
+        limit = max(cycles, SERIAL_CYCLES)
         chosen = []
         reached = set(done)
         cycles = 0.0
         for i in whole:
-            if before[i].keys() <= reached and cycles + _cycles(steps[i]) <= SERIAL_CYCLES * threads:
+            if before[i].keys() <= reached and cycles + _cycles(steps[i]) <= limit:
                 chosen.append(i)
                 reached.add(i)
                 cycles += _cycles(steps[i])

@@ -113,11 +113,25 @@ _started_in: int | None = None
 _running = threading.Lock()
 
 
+#: How long an OpenMP thread spins for work before it sleeps (GNU OpenMP's unit, a few nanoseconds).  Its default is
+#: milliseconds: on a busy machine each meeting of threads then waits for a time slice of the scheduler.
+SPIN_COUNT = "2000"
+
+
+@functools.cache
 def _start_threads() -> None:
     global _started_in
     from numba.np.ufunc.parallel import _launch_threads
 
-    _launch_threads()
+    # GNU OpenMP reads the variable when it is loaded; afterwards it is put back for other libraries' sake.
+    ours = not any(name in os.environ for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"))
+    if ours:
+        os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
+    try:
+        _launch_threads()
+    finally:
+        if ours:
+            del os.environ["GOMP_SPINCOUNT"]
     _started_in = os.getpid()
 
 
@@ -125,6 +139,7 @@ def get_threads() -> int:
     """Threads that runs use now: Numba's setting, at most the CPUs this process may use."""
     from numba import get_num_threads
 
+    _start_threads()
     return get_num_threads()
 
 
@@ -134,6 +149,7 @@ def set_threads(count: int) -> None:
 
     if not 1 <= count <= max_threads():
         raise ValueError(f"threads must lie between 1 and {max_threads()}, not {count}")
+    _start_threads()
     set_num_threads(count)
 
 
