@@ -139,6 +139,8 @@ def vjp(f: Callable, *primals: Any) -> tuple[Any, Callable]:
 
     def pullback(grad: Any) -> tuple:
         given, _ = _arrays("vjp", grad)
+        if len(given) != len(grads_in):
+            raise ValueError(f"vjp: {len(given)} gradients were given, the function has {len(grads_in)} results")
         for array, tensor in zip(given, grads_in, strict=True):
             if array.shape != tensor.shape:
                 raise ValueError(f"vjp: the gradient has shape {array.shape}, the result {tensor.shape}")
@@ -158,12 +160,15 @@ def value_and_grad(f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: boo
     """The function that returns f's scalar value and its gradient with respect to arguments ``argnums`` (as jax)."""
 
     def both(*args: Any) -> tuple[Any, Any]:
+        wanted = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        for i in wanted:
+            if not 0 <= i < len(args):
+                raise ValueError(f"value_and_grad: argnums has {i}, the function was called with {len(args)} arguments")
         graph, inputs, result = trace(f, *args)
         value, aux = result if has_aux else (result, None)
         value = graph.leaf(value)
         if value.shape != ():
             raise ValueError(f"value_and_grad: the function must return a scalar, its result has shape {value.shape}")
-        wanted = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         positions: list[int] = []
         start = 0
         rebuilds = []

@@ -187,6 +187,8 @@ class Graph:
         if found is None:
             if not isinstance(source, (Variable, np.ndarray)):
                 source = np.asarray(source)
+            if np.dtype(source.dtype).kind not in "fiub":
+                raise TypeError(f"a graph takes arrays of numbers, not {source.dtype}")
             found = self._new_leaf(Spec(source.shape, np.dtype(source.dtype)), source)
             self._leaf_of[id(source)] = found
         return found

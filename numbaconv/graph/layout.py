@@ -11,6 +11,7 @@ from ..kernels.cpu.lowering import (
     BATCH, FILTER, FILTER_TRANSPOSED, LOWERINGS, PLAIN, SAME, Buffer, Program, buffer_for, lanes_for,
 )  # fmt: skip
 from ..kernels.cpu.reorder import copy_step, reorder_step
+from ..kernels.cpu.shape import zero_step
 from .fuse import fuse
 from .graph import Graph, Node, Tensor
 
@@ -97,7 +98,11 @@ class Assembly:
             outputs.append(buffer)
         self._alive += [*node.inputs, *node.outputs]
         self.program.label = node.op.name
-        row.lower(self.program, node, inputs, outputs)
+        if any(t.size == 0 for t in node.inputs) and any(t.size for t in node.outputs):
+            for buffer in outputs:  # sums over an empty batch
+                zero_step(self.program, buffer)
+        else:
+            row.lower(self.program, node, inputs, outputs)
 
     def _result(self, t: Tensor) -> Buffer:
         buffer = self.get(t, PLAIN, 1)

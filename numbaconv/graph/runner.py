@@ -4,6 +4,7 @@ Graphs of one structure share a plan.  An ``Executable`` is a plan bound to the 
 writes the addresses of inputs and results into the table of operands and calls the runner once.
 """
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -95,6 +96,7 @@ class Executable:
         self._bases = self.operands[:, 0]
         self._bound: list[Any] = [None] * len(self.sources)
         self._kept: list[np.ndarray | None] = [None] * len(self.sources)
+        self._lock = threading.Lock()
         self._fixed = [i for i, source in enumerate(self.sources) if source is not None]
         self._call = cpu.prepare(
             plan.table_of_phases, plan.table_of_steps, self.operands, plan.constants, plan.scratch
@@ -102,36 +104,40 @@ class Executable:
 
     def _bind(self, position: int, array: np.ndarray) -> None:
         if array is not self._bound[position]:
+            spec = self.plan.leaf_specs[position]
+            if array.shape != spec.shape or array.dtype != spec.dtype:
+                raise ValueError(
+                    f"an array of shape {array.shape}, {array.dtype} was given where {spec.shape}, {spec.dtype} was planned"
+                )
             flat = np.require(array, requirements=("C", "A"))
             if position in self.plan.updated and not (flat is array and array.flags.writeable):
                 raise ValueError("an array that a run updates must be C-contiguous and writeable")
             self._bases[self.plan.leaf_rows[position]] = address(flat)
-            self._bound[position], self._kept[position] = array, flat
+            # A copy is made anew at every run: the array may have changed.
+            self._bound[position] = array if flat is array else None
+            self._kept[position] = flat
 
     def run(self, inputs: Sequence[np.ndarray] = ()) -> list[np.ndarray]:
         """Run once; ``inputs`` are the arrays of the graph's inputs in order.  Gives fresh arrays."""
         plan = self.plan
         if len(inputs) != len(plan.input_positions):
             raise ValueError(f"the graph has {len(plan.input_positions)} inputs, {len(inputs)} were given")
-        for position, array in zip(plan.input_positions, inputs, strict=True):
-            spec = plan.leaf_specs[position]
-            if array.shape != spec.shape or array.dtype != spec.dtype:
-                raise ValueError(
-                    f"an input of shape {array.shape}, {array.dtype} was given where {spec.shape}, {spec.dtype} was planned"
-                )
-            self._bound[position] = None
-            self._bind(position, array)
-        for position in self._fixed:
-            source = self.sources[position]
-            self._bind(position, source.data if isinstance(source, Variable) else source)
-        outputs = [np.empty(spec.shape, spec.dtype) for spec in plan.output_specs]
-        for rows, array in zip(plan.output_rows, outputs, strict=True):
-            self._bases[rows] = address(array)
-        self._call()
+        with self._lock:  # another thread must not bind its arrays before this run is over
+            for position, array in zip(plan.input_positions, inputs, strict=True):
+                self._bound[position] = None
+                self._bind(position, array)
+            for position in self._fixed:
+                source = self.sources[position]
+                self._bind(position, source.data if isinstance(source, Variable) else source)
+            outputs = [np.empty(spec.shape, spec.dtype) for spec in plan.output_specs]
+            for rows, array in zip(plan.output_rows, outputs, strict=True):
+                self._bases[rows] = address(array)
+            self._call()
         return outputs
 
 
 _plans: dict[tuple, Plan] = {}
+_plans_lock = threading.Lock()
 MAX_PLANS = 256
 
 
@@ -139,12 +145,14 @@ def compile_graph(graph: Graph, on_compile: OnCompile | None = None) -> Executab
     """A runnable form of ``graph``, planned once for all graphs of its structure and thread count."""
     threads = cpu.get_threads()
     key = (threads, graph.signature())
-    plan = _plans.pop(key, None)
+    with _plans_lock:
+        plan = _plans.pop(key, None)
     if plan is None:
         plan = Plan(graph, threads, on_compile)
-    _plans[key] = plan  # the most recently used stands last
-    while len(_plans) > MAX_PLANS:
-        del _plans[next(iter(_plans))]
+    with _plans_lock:
+        _plans[key] = plan  # the most recently used stands last
+        while len(_plans) > MAX_PLANS:
+            del _plans[next(iter(_plans))]
     return Executable(plan, graph)
 
 

@@ -1,5 +1,7 @@
 """Operators that move numbers: reshape, and repetition along dimensions."""
 
+import numpy as np
+
 from .lowering import BATCH, PLAIN, ceil_div, lowering
 from .native import Ints, Pointer, kernel
 from .reorder import copy_step
@@ -60,6 +62,12 @@ def fill(T):
 def lower_expand(program, node, inputs, outputs):
     y = outputs[0]
     program.step(fill(y.dtype), inputs, outputs, (y.elements,), ceil_div(y.elements, FILL_UNIT))
+
+
+def zero_step(program, y) -> None:
+    """Append a step that fills ``y`` with zeros."""
+    zero = program.constant(np.zeros(1, y.dtype))
+    program.step(fill(y.dtype), (zero,), (y,), (y.elements,), ceil_div(y.elements, FILL_UNIT))
 
 
 @kernel
