@@ -169,15 +169,10 @@ def value_and_grad(f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: boo
         value = graph.leaf(value)
         if value.shape != ():
             raise ValueError(f"value_and_grad: the function must return a scalar, its result has shape {value.shape}")
-        positions: list[int] = []
-        start = 0
-        rebuilds = []
-        for i, arg in enumerate(args):
-            leaves, rebuild = flatten_tree(arg)
-            if i in wanted:
-                positions += range(start, start + len(leaves))
-                rebuilds.append((rebuild, len(leaves)))
-            start += len(leaves)
+        trees = [flatten_tree(arg) for arg in args]
+        starts = np.cumsum([0, *(len(leaves) for leaves, _ in trees)])
+        positions = [p for i in wanted for p in range(starts[i], starts[i + 1])]
+        rebuilds = [(trees[i][1], len(trees[i][0])) for i in wanted]
         wrt = [inputs[i] for i in positions]
         for t in wrt:
             if t.dtype.kind != "f":

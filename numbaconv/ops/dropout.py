@@ -32,10 +32,10 @@ def dropout(x, p=0.5, training=True, *, key=None):
         return x
     from ..random import next_key
 
+    salt = x.graph.next_salt() if key is None and is_traced(x) else 0
     if key is None:
         key = x.graph.dropout_key() if is_traced(x) else next_key()
     key = np.asarray(key) if not hasattr(key, "dtype") else key
     if dtype_of(key) != np.int64 or shape_of(key) != (2,):
         raise TypeError(f"dropout: key must be an int64 array [seed, step], not {dtype_of(key)} of shape {shape_of(key)}")
-    salt = x.graph.next_salt() if is_traced(x) else 0
     return apply(dropout_row, (x, key), {"p": p, "salt": salt})
