@@ -1,0 +1,26 @@
+"""What tests share: Hypothesis' settings, and register tiles that keep the number of compiled kernels small."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "numbaconv", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("numbaconv")
+
+
+@pytest.fixture(scope="module")
+def few_tiles() -> Iterator[None]:
+    """Only one register tile, whatever the shape.
+
+    The planner picks among a dozen tiles by shape, and each is compiled anew: seconds a kernel.  Tests of geometry,
+    which go over many shapes, do with one; ``test_engine.py`` tests every tile of the table.
+    """
+    from numbaconv.kernels.cpu import target
+
+    row = target.instruction_set()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(target.TILES, row, (*target.TILES[row][:2], ((4, 2),)))
+        yield
