@@ -1,0 +1,108 @@
+"""What a measurement came to: rows of numbers, and the facts they hold under.
+
+A row is a dataclass whose fields say how people read them: ``column`` gives a heading and a format.  For programs a
+``Report`` is the list of its rows as dictionaries: ``json.dumps(report)`` and ``pandas.DataFrame(report)`` work.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+
+def column(heading: str = "", form: str = "", default: Any = None) -> Any:
+    """A field of a row.
+
+    Args:
+        heading: above the column in tables, with the unit; "" leaves the field out of tables.
+        form: how numbers are written, as in format strings.
+        default: ``None`` stands for what was not measured.
+    """
+    return dataclasses.field(default=default, metadata={"heading": heading, "form": form})
+
+
+@dataclasses.dataclass(kw_only=True)
+class Row:
+    """One line of a report; subclasses add fields made by ``column``."""
+
+    name: str = column("name", default="")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Field names and values, with ``None`` for what is not finite (JSON has no word for it)."""
+        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+
+class Report(list[dict[str, Any]]):
+    """The rows of one measurement, as dictionaries.
+
+    Attributes:
+        kind: what was measured.
+        rows: the rows themselves.
+        facts: versions, CPU, threads, peak; names and values.
+        summary: geometric mean and least of the ratios of each pass; names and values.
+        notes: sentences about what could not be measured.
+    """
+
+    def __init__(self, kind: str, rows: Sequence[Row], facts: Mapping[str, Any], notes: Sequence[str] = ()) -> None:
+        super().__init__(row.to_dict() for row in rows)
+        self.kind = kind
+        self.rows = list(rows)
+        self.facts = {name: _plain(value) for name, value in facts.items()}
+        self.summary = summarise(rows)
+        self.notes = list(notes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as one dictionary of plain values."""
+        return {
+            "kind": self.kind,
+            "facts": self.facts,
+            "summary": self.summary,
+            "notes": self.notes,
+            "rows": list(self),
+        }
+
+    def to_json(self) -> str:
+        """One JSON document with everything."""
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
+
+    def to_csv(self) -> str:
+        """The rows, with a line of field names; what was not measured is empty."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(dict.fromkeys(name for row in self for name in row)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self)
+        return text.getvalue()
+
+    def show(self, file: TextIO | None = None) -> None:
+        """Print for people: see ``table``."""
+        from .table import show
+
+        show(self, file)
+
+
+def summarise(rows: Sequence[Row]) -> dict[str, float]:
+    """Geometric mean and least of the ratios of each pass; nothing for rows that are no passes of layers."""
+    ratios: dict[str, list[float]] = {}
+    for row in rows:
+        direction, ratio = getattr(row, "direction", None), getattr(row, "ratio", None)
+        if direction is not None and ratio is not None and math.isfinite(ratio) and ratio > 0:
+            ratios.setdefault(direction, []).append(ratio)
+    return {
+        f"{direction} ratio, {what}": value
+        for direction, found in ratios.items()
+        for what, value in (
+            ("geometric mean", math.exp(math.fsum(map(math.log, found)) / len(found))),
+            ("least", min(found)),
+        )
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return list(value) if isinstance(value, tuple) else value
