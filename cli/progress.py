@@ -36,6 +36,7 @@ class FitProgress(Callback):
         self._quiet = quiet
         self._trainer = trainer
         self._epochs = 0
+        self._steps = 0
         self._compiling: TaskID | None = None
         self._epoch: TaskID | None = None
         self._drawn_at = 0.0
@@ -68,41 +69,36 @@ class FitProgress(Callback):
     def on_fit_start(self, fit: FitInfo) -> None:
         """Close the bar of compiling."""
         self._epochs = fit.epochs
+        self._steps = fit.steps_per_epoch
         if self._compiling is not None:
             self._bars.remove_task(self._compiling)
         self._print(f"kernels ready after {fit.compile_seconds:.1f} s")
         if fit.first_epoch <= fit.epochs and (fit.first_epoch, fit.first_step) != (1, 0):
             self._print(f"going on in epoch {fit.first_epoch} after {fit.first_step} of {fit.steps_per_epoch} steps")
 
+    def on_epoch_start(self, epoch: int) -> None:
+        """Start the bar anew."""
+        title = f"epoch {epoch}/{self._epochs}"
+        if self._epoch is None:
+            self._epoch = self._bars.add_task(title, total=self._steps, note="")
+        self._bars.reset(self._epoch, description=title, total=self._steps, note="")
+
     def on_step(self, step: StepInfo) -> None:
         """Move the bar of the epoch."""
         now = time.perf_counter()
-        if self._bars.disable or (now - self._drawn_at < _REDRAW_S and step.step_in_epoch < step.steps_per_epoch):
+        if self._epoch is None or self._bars.disable or now - self._drawn_at < _REDRAW_S:
             return
         self._drawn_at = now
-        if self._epoch is None:
-            self._epoch = self._bars.add_task("", total=step.steps_per_epoch, note="")
-        self._bars.update(
-            self._epoch,
-            description=f"epoch {step.epoch}/{self._epochs}",
-            completed=step.step_in_epoch,
-            note=f"loss {step.loss:.4f}",
-        )
+        self._bars.update(self._epoch, completed=step.step_in_epoch, note=f"loss {step.loss:.4f}")
 
     def on_epoch_end(self, metrics: EpochMetrics) -> None:
         """Print the epoch's line."""
-        if self._epoch is not None:
-            self._bars.remove_task(self._epoch)
-            self._epoch = None
         self.train_seconds += metrics.seconds
-        line = (
-            f"epoch {metrics.epoch:>{len(str(self._epochs))}}/{self._epochs}"
-            f"  loss {metrics.train_loss:.4f}  accuracy {metrics.train_accuracy:7.2%}"
-        )
+        line = f"epoch {metrics.epoch:>{len(str(self._epochs))}}/{self._epochs}  loss {metrics.train_loss:.4f}"
         if metrics.validation_accuracy is not None and self._trainer.validation is not None:
             self.evaluate_seconds += self._trainer.validation["seconds"]
             line += f"  test loss {metrics.validation_loss:.4f}  test accuracy {metrics.validation_accuracy:7.2%}"
-        self._print(f"{line}  {metrics.seconds:.2f} s  {metrics.images_per_second:,.0f} images/s")
+        self._print(f"{line}  {metrics.seconds:.2f} s")
 
     def _print(self, line: str) -> None:
         if not self._quiet:

@@ -185,11 +185,13 @@ def _fit(work: _Work, checkpoint_every_steps: int | None, quiet: bool, as_json: 
     if as_json:
         console.print_json(_document(work, history, test, seconds))
     elif not quiet:
-        _report(work, test, seconds, None if drawn else visual.HINT)
+        _report(work, history, test, seconds, None if drawn else visual.HINT)
     return 0
 
 
-def _report(work: _Work, test: dict[str, Any], seconds: dict[str, float], hint: str | None) -> None:
+def _report(
+    work: _Work, history: list[EpochMetrics], test: dict[str, Any], seconds: dict[str, float], hint: str | None
+) -> None:
     out = console.stdout()
     run = shlex.quote(str(work.run.path))
     right, images = int(test["confusion"].trace()), int(test["confusion"].sum())
@@ -199,6 +201,7 @@ def _report(work: _Work, test: dict[str, Any], seconds: dict[str, float], hint: 
         f"Time           {seconds['total']:.1f} s: compiling {seconds['compile']:.1f} s, "
         f"training {seconds['train']:.1f} s, evaluation {seconds['evaluate']:.1f} s"
     )
+    out.print(f"Speed          {max(row.images_per_second for row in history):,.0f} images/s in the fastest epoch")
     out.print(f"Run folder     {work.run.path}")
     if hint:
         out.print(hint)
