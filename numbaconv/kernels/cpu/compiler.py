@@ -114,6 +114,8 @@ def serve() -> None:
         try:
             found = getattr(importlib.import_module(request["module"]), request["name"])
             assert isinstance(found, Kernel)
+            if "home" in request["constants"]:
+                importlib.import_module(request["constants"]["home"])
             constants = {k: tuple(v) if isinstance(v, list) else v for k, v in request["constants"].items()}
             found(request["dtype"], **constants).compiled()
             print("done", flush=True)

@@ -24,7 +24,8 @@ def elementwise(name: str) -> Callable[[Callable], Callable]:
         @lowering(name, inputs=(SAME,))
         def lower(program, node, inputs, outputs):
             y = outputs[0]
-            program.step(make(y.dtype, function=name), inputs, outputs, (y.elements,), vectors(y))
+            step = make(y.dtype, function=name, home=function.__module__)
+            program.step(step, inputs, outputs, (y.elements,), vectors(y))
 
         return FUNCTIONS[name]
 
@@ -37,8 +38,11 @@ def vectors(buffer: Buffer) -> int:
 
 
 @kernel
-def unary(T, function):
-    """y = f(x), a vector a unit; the last one may be cut short by the end of the value."""
+def unary(T, function, home):
+    """y = f(x), a vector a unit; the last one may be cut short by the end of the value.
+
+    ``home`` is the module that registers the function.
+    """
     f = FUNCTIONS[function]
 
     def loop(begin, end, block: int, first: int, x: Pointer, y: Pointer, n: int):
@@ -52,8 +56,8 @@ def unary(T, function):
 
 
 @kernel
-def binary(T, function):
-    """z = f(x, y), a vector a unit; the last one may be cut short by the end of the value."""
+def binary(T, function, home):
+    """z = f(x, y), a vector a unit; see ``unary``."""
     f = FUNCTIONS[function]
 
     def loop(begin, end, block: int, first: int, x: Pointer, y: Pointer, z: Pointer, n: int):

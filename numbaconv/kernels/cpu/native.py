@@ -14,11 +14,12 @@ A kernel is a factory that takes compile-time constants (dtype, tile, activation
 with the arguments as a row of 64-bit words.
 
 Compiled loops are kept as plain object files, one a kernel, in a folder of the user's cache.  The name of a file holds a
-digest of everything that its code depends on: sources of the engine and of the kernel's own file, constants, dtype,
+digest of everything that its code depends on: the kernel's own file and all it imports from here, constants, dtype,
 CPU, and versions.  Numba's own cache cannot be used: it misses for closures over intrinsics, does not see changes in
 helper files, and needs 30 to 300 ms for each function where an object file loads in about one.
 """
 
+import ast
 import ctypes
 import functools
 import hashlib
@@ -93,20 +94,49 @@ def _digest_of_file(path: str) -> bytes:
 
 
 @functools.cache
+def _imported_here(path: str) -> frozenset[str]:
+    """The files of this folder that a Python file imports."""
+    folder = Path(__file__).parent
+    found = set()
+    for node in ast.walk(ast.parse(Path(path).read_bytes())):
+        if isinstance(node, ast.ImportFrom):
+            inside = node.level == 1 and Path(path).parent == folder
+            names = [node.module.split(".")[-1]] if node.module else [alias.name for alias in node.names]
+            if inside or (node.module or "").startswith(__package__):
+                found |= {str(folder / f"{name}.py") for name in names}
+    return frozenset(file for file in found if os.path.exists(file))
+
+
+@functools.cache
+def _digest_of_sources(path: str) -> bytes:
+    """Digest of a file and of all files of this folder that it imports, directly or not."""
+    files, waiting = {path}, [path]
+    while waiting:
+        new = _imported_here(waiting.pop()) - files
+        files |= new
+        waiting += new
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(_digest_of_file(file))
+    return digest.digest()
+
+
+@functools.cache
 def _environment() -> bytes:
-    """Digest of what every kernel depends on."""
+    """Digest of what every kernel depends on besides its sources."""
     from importlib.metadata import version
 
     words = [*cpu(), sys.version, version("numba"), llvmlite.__version__, np.__version__]
     digest = hashlib.sha256("\0".join(words).encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(_digest_of_file(str(path)))
+    digest.update(_digest_of_file(__file__))
     return digest.digest()
 
 
-def environment_digest() -> str:
-    """The digest as it appears in file names."""
-    return _environment().hex()[:32]
+def digest_for(source: str, *details: str) -> str:
+    """What names an object file: environment, sources from the file ``source`` on, and details."""
+    digest = hashlib.sha256(_environment() + _digest_of_sources(source))
+    digest.update("\0".join(details).encode())
+    return digest.hexdigest()[:32]
 
 
 # ------------------------------------------------------------------------------------------------ compiling
@@ -269,9 +299,14 @@ class Specialised:
         folder = cache_folder()
         if folder is None:
             return None
-        source = _digest_of_file(inspect.getfile(self.kernel.make))
-        digest = hashlib.sha256(_environment() + source + f"{self.kernel.name} {self.label}".encode())
-        return folder / f"{self.kernel.make.__qualname__}-{digest.hexdigest()[:32]}.o"
+        make = self.kernel.make
+        sources = [inspect.getfile(make), *(inspect.getfile(sys.modules[m]) for m in self._homes())]
+        digests = [digest_for(source, self.kernel.name, self.label) for source in sources]
+        return folder / f"{make.__qualname__}-{digest_for(__file__, *digests)}.o"
+
+    def _homes(self) -> list[str]:
+        """Modules that the kernel depends on beyond what its file imports: those of functions given to it by name."""
+        return [str(value) for name, value in self.constants if name == "home"]
 
     def is_ready(self) -> bool:
         """Whether asking for the address compiles nothing."""

@@ -100,7 +100,7 @@ def _run():
     """The compiled loop, as a function of six addresses and numbers; releases the GIL."""
     _start_threads()
     folder = native.cache_folder()
-    path = None if folder is None else folder / f"run-{native.environment_digest()}.o"
+    path = None if folder is None else folder / f"run-{native.digest_for(__file__)}.o"
     found = native.read_object(path) if path is not None else None
     if found is None:
         found = _compile_run(parallel=True)
