@@ -15,12 +15,13 @@ from . import console, options
 
 _PACKAGES = ("numbaconv", "numba", "llvmlite", "numpy")
 
-# package -> (module to look for, what it is good for, what brings it)
+# package -> (module to look for, what it is good for); pip install PACKAGE brings each
 _OPTIONAL = {
-    "matplotlib": ("matplotlib", "curves.png and confusion.png", 'pip install "numbaconv[plots]"'),
-    "pillow": ("PIL", "reading PNG and JPEG in predict", 'pip install "numbaconv[plots]"'),
-    "torch": ("torch", "bench --against torch", 'pip install "numbaconv[bench]"'),
-    "tbb": ("tbb", "threads that several callers may share", "pip install tbb"),
+    "matplotlib": ("matplotlib", "curves.png and confusion.png"),
+    "pillow": ("PIL", "reading PNG and JPEG in predict"),
+    "torch": ("torch", "bench --against torch"),
+    "onnxruntime": ("onnxruntime", "bench infer --against onnxruntime"),
+    "tbb": ("tbb", "threads that several callers may share"),
 }
 
 
@@ -73,8 +74,8 @@ def _facts() -> dict[str, Any]:
         "cache": {"folder": folder, "files": len(files), "bytes": sum(path.stat().st_size for path in files)},
         "cuda": "not available in this version, which computes on the CPU only",
         "missing": {
-            package: {"for": purpose, "install": install}
-            for package, (module, purpose, install) in _OPTIONAL.items()
+            package: {"for": purpose, "install": f"pip install {package}"}
+            for package, (module, purpose) in _OPTIONAL.items()
             if importlib.util.find_spec(module) is None
         },
     }

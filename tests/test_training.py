@@ -765,7 +765,7 @@ def test_without_matplotlib_nothing_is_drawn(tmp_path: Path, monkeypatch: pytest
     assert not visual.draw_curves(make_history(), tmp_path / "curves.png")
     assert not visual.draw_confusion(np.eye(2), None, tmp_path / "confusion.png")
     assert list(tmp_path.iterdir()) == []
-    assert "pip install 'numbaconv[plots]'" in visual.HINT
+    assert "pip install matplotlib" in visual.HINT
 
 
 def test_importing_takes_nothing_that_is_only_sometimes_needed() -> None:

@@ -101,7 +101,7 @@ def _read_picture(path: Path) -> np.ndarray:
         from PIL import Image, ImageOps
     except ImportError as error:
         raise DataError(
-            f'{path}: reading pictures needs pillow: pip install "numbaconv[plots]" (.npy files are read without it)'
+            f'{path}: reading pictures needs pillow: pip install pillow (.npy files are read without it)'
         ) from error
     try:
         with warnings.catch_warnings():

@@ -9,7 +9,7 @@ from typing import Any
 
 from numbaconv.training.files import write_atomic
 
-HINT = "pictures need matplotlib: pip install 'numbaconv[plots]'"
+HINT = "pictures need matplotlib: pip install matplotlib"
 """What to tell a user when a drawing function returned ``False``."""
 
 
