@@ -43,7 +43,7 @@ class Session:
         self._on_progress = on_progress
         for name in self.against:
             if importlib.util.find_spec(name) is None:
-                raise ImportError(f'{_TITLES[name]} is not installed: pip install {name}')
+                raise ImportError(f"{_TITLES[name]} is not installed: pip install {name}")
 
     @functools.cached_property
     def torch(self) -> Any:
