@@ -147,7 +147,7 @@ def _tanh(x):
         # tanh|x| = m / (m + 2) with m = exp(2|x|) - 1, which does not cancel near zero.
         m = expm1(minimum(40.0, absolute(x)) * 2.0)
         t = m / (m + 2.0)
-        return where(x < 0.0, -t, where(x > 0.0, t, x + t * 0.0))
+        return where(x < 0.0, -t, where(x > 0.0, t, x))  # -0 and NaN stay
 
     return single if x.dtype == types.float32 else double
 
