@@ -164,6 +164,8 @@ def max_pool_grad(grad, x, kernel_size, stride=None, padding=0, dilation=1, ceil
     by_x = np.zeros_like(x)
     _, places = pool_windows(x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
     for position, inside, _ in places:
+        if not inside:
+            continue
         _, which = largest([x[(slice(None), slice(None), *i)] for i in inside])
         for number, i in enumerate(inside):
             g = grad[(slice(None), slice(None), *position)]
@@ -176,7 +178,7 @@ def avg_pool(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_incl
     out, places = pool_windows(x.shape[2:], kernel_size, stride, padding, 1, ceil_mode)
     y = np.zeros((*x.shape[:2], *out))
     for position, inside, padded in places:
-        divisor = divisor_override or (padded if count_include_pad else len(inside))
+        divisor = divisor_override or (padded if count_include_pad else max(1, len(inside)))
         y[(slice(None), slice(None), *position)] = (
             sum((x[(slice(None), slice(None), *i)] for i in inside), np.zeros(x.shape[:2])) / divisor
         )
