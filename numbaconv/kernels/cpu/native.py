@@ -33,6 +33,7 @@ import threading
 import warnings
 from collections.abc import Callable, Hashable
 from pathlib import Path
+from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -196,8 +197,8 @@ def _unpacker(argument_types):
     return unpack
 
 
-def _compile(make: Callable, dtype: np.dtype, constants: dict) -> tuple[str, bytes]:
-    """Compile one loop; returns the symbol of its entry and the object file."""
+def _build(make: Callable, dtype: np.dtype, constants: dict) -> Any:
+    """Compile one loop with its entry; gives Numba's compiled function."""
     from numba import cfunc, njit
 
     loop = make(dtype, **constants)
@@ -207,7 +208,12 @@ def _compile(make: Callable, dtype: np.dtype, constants: dict) -> tuple[str, byt
     def entry(words, begin, end):
         body(begin, end, *unpack(words))
 
-    compiled = cfunc(_WORD, error_model="numpy")(entry)
+    return cfunc(_WORD, error_model="numpy")(entry)
+
+
+def _compile(make: Callable, dtype: np.dtype, constants: dict) -> tuple[str, bytes]:
+    """Compile one loop; gives the symbol of its entry and the object file."""
+    compiled = _build(make, dtype, constants)
     return compiled._wrapper_name, compiled._library._get_compiled_object()
 
 
@@ -336,12 +342,7 @@ class Specialised:
 
     def assembly(self) -> str:
         """The machine code as text, compiled anew (for tests and the curious)."""
-        from numba import cfunc, njit
-
-        loop = self.kernel.make(self.dtype, **dict(self.constants))
-        unpack = _unpacker(_numba_types(loop, self.dtype))
-        body = njit(error_model="numpy", fastmath={"contract", "nsz"})(loop)
-        return cfunc(_WORD, error_model="numpy")(lambda w, b, e: body(b, e, *unpack(w))).inspect_asm()
+        return _build(self.kernel.make, self.dtype, dict(self.constants))._library.get_asm_str()
 
 
 #: Labels of the kernels that this process compiled (rather than found in the cache).
