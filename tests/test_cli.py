@@ -231,6 +231,22 @@ def test_weights_that_do_not_say_their_data_set(trained: tuple[Path, dict[str, A
     assert result["accuracy"] == document["test"]["accuracy"]
 
 
+# -- bench, warmup ----------------------------------------------------------------------------------------------------
+
+
+def test_bench_prints_a_table_and_writes_a_document(tmp_path: Path) -> None:
+    text = succeed("bench", "train", "--rounds", 1, "--batch-size", 16, "--json", "rows.json", cwd=tmp_path)
+    assert "lenet5" in text
+    document = json.loads((tmp_path / "rows.json").read_text())
+    assert document["kind"] == "train" and [row["batch"] for row in document["rows"]] == [16]
+
+
+def test_warmup_leaves_nothing_to_compile(tmp_path: Path) -> None:
+    assert "all kernels ready" in succeed("warmup", "lenet5", cwd=tmp_path)
+    assert succeed("warmup", "--quiet", cwd=tmp_path) == ""
+    assert "Compiling" not in succeed("train", "--epochs", 1, cwd=tmp_path)
+
+
 # -- wrong input ------------------------------------------------------------------------------------------------------
 
 
