@@ -543,12 +543,12 @@ def test_a_damaged_newest_checkpoint_costs_an_epoch_not_the_run(
     assert_same_weights(tmp_path / "run", run)
 
 
-def test_two_seeds_differ_and_one_repeats(tmp_path: Path) -> None:
-    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        succeed("train", "--epochs", 1, "--seed", seed, "--threads", 1, "--out", name, "--quiet", cwd=tmp_path)
-    assert_same_weights(tmp_path / "a", tmp_path / "b")
+def test_a_seed_decides_the_weights_and_the_number_of_threads_does_not(tmp_path: Path) -> None:
+    for name, seed, threads in (("one", 1, ["--threads", 1]), ("all", 1, []), ("other", 2, [])):
+        succeed("train", "--epochs", 1, "--seed", seed, *threads, "--out", name, "--quiet", cwd=tmp_path)
+    assert_same_weights(tmp_path / "one", tmp_path / "all")
     with pytest.raises(AssertionError):
-        assert_same_weights(tmp_path / "a", tmp_path / "c")
+        assert_same_weights(tmp_path / "one", tmp_path / "other")
 
 
 def test_as_the_console_script(tmp_path: Path) -> None:
