@@ -220,6 +220,15 @@ def cross_entropy(x: Any, target: Any, reduction: str = "mean", label_smoothing:
     return {"mean": np.mean, "sum": np.sum, "none": np.asarray}[reduction](losses)
 
 
+def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+    x = wide(x)
+    axes, shape = (0, *range(2, x.ndim)), (1, -1, *(1,) * (x.ndim - 2))
+    mean, var = (x.mean(axes), x.var(axes)) if training else (wide(running_mean), wide(running_var))
+    y = (x - mean.reshape(shape)) / np.sqrt(var.reshape(shape) + eps)
+    y = y if weight is None else y * wide(weight).reshape(shape)
+    return y if bias is None else y + wide(bias).reshape(shape)
+
+
 def count_correct(x: Any, target: Any) -> Array:
     return np.sum(np.argmax(wide(x), axis=1) == target)
 
@@ -307,6 +316,7 @@ REFERENCES: dict[str, Callable] = {
     "conv2d": unbatched(conv, 2),
     "conv3d": unbatched(conv, 3),
     "linear": linear,
+    "batch_norm": batch_norm,
     "cross_entropy": cross_entropy,
     "count_correct": count_correct,
     "dropout": dropout,
@@ -344,6 +354,8 @@ def make_arguments(name: str, case: Any, dtype: Any, batch: int | None = None, s
     arrays = {key: rng.standard_normal(shape).astype(dtype) for key, shape in shapes.items()}
     if name == "log":
         arrays["x"] = np.exp(arrays["x"])
+    if name == "batch_norm":
+        arrays["running_var"] = 0.5 + np.abs(arrays["running_var"])
     if name == "divide":
         arrays["y"] = np.copysign(0.5 + np.abs(arrays["y"]), arrays["y"])
     if name in ("cross_entropy", "count_correct"):
@@ -355,6 +367,8 @@ def make_arguments(name: str, case: Any, dtype: Any, batch: int | None = None, s
 def terms(name: str, arguments: dict[str, Any]) -> int:
     """Numbers that are added up for one result: rounding errors grow with their square root."""
     x = np.shape(arguments["x"])
+    if name == "batch_norm":
+        return math.prod(x) // x[1]
     if "weight" in arguments:
         return math.prod(np.shape(arguments["weight"])[1:]) + 1
     if "pool" in name:

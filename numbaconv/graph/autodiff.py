@@ -34,8 +34,7 @@ def gradients(output: Tensor, wrt: Sequence[Tensor], grad: Tensor | None = None)
         incoming = [found.get(id(t)) for t in node.outputs]
         if not node.op.differentiable:
             raise ValueError(f"{node.op.name} has no gradient")
-        filled = [g if g is not None else _zeros(t) for g, t in zip(incoming, node.outputs, strict=True)]
-        rules = node.op.gradient(filled, node.outputs, *node.inputs, **node.attrs)
+        rules = node.op.gradient(incoming, node.outputs, *node.inputs, **node.attrs)
         for tensor, contribution in zip(node.inputs, rules, strict=True):
             if contribution is not None and _is_needed(tensor, needed, wrt):
                 old = found.get(id(tensor))

@@ -2,5 +2,6 @@
 
 from .lenet import lenet5
 from .registry import build, names, recipe_of, register
+from .resnet import resnet20
 
-__all__ = ["build", "lenet5", "names", "recipe_of", "register"]
+__all__ = ["build", "lenet5", "names", "recipe_of", "register", "resnet20"]

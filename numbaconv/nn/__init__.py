@@ -6,11 +6,15 @@ from .conv import Conv1d, Conv2d, Conv3d
 from .linear import Linear
 from .loss import CrossEntropyLoss
 from .module import Buffer, Module, Parameter
+from .norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from .pooling import AvgPool2d, MaxPool2d
 from .shape import Dropout, Flatten, Identity
 
 __all__ = [
     "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
     "Buffer",
     "Conv1d",
     "Conv2d",

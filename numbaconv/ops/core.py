@@ -55,7 +55,10 @@ class Operator:
         raise NotImplementedError
 
     def gradient(self, grads: Sequence[Any], outputs: Sequence[Any], *inputs: Any, **attrs: Any) -> Sequence[Any]:
-        """Gradients of the inputs, None where there is none, made of operators."""
+        """Gradients of the inputs, None where there is none, made of operators.
+
+        ``grads`` holds one for each output, None where nothing depends on it (never for all of them).
+        """
         raise NotImplementedError(f"{self.name} has no gradient")
 
     def flops(self, inputs: Sequence[Spec], outputs: Sequence[Spec], **attrs: Any) -> float:
