@@ -233,6 +233,21 @@ def write_object(path: Path, symbol: str, code: bytes) -> None:
         raise
 
 
+def keep_object(path: Path | None, symbol: str, code: bytes) -> None:
+    """Write an object file if there is a cache; what cannot be written (a full disk) is only not kept."""
+    if path is None:
+        return
+    try:
+        write_object(path, symbol, code)
+    except OSError as error:
+        _warn_not_kept(str(error))
+
+
+@functools.cache
+def _warn_not_kept(reason: str) -> None:
+    warnings.warn(f"compiled kernels could not be kept for the next process: {reason}", stacklevel=2)
+
+
 def read_object(path: Path) -> tuple[str, bytes] | None:
     """The symbol and code of an object file; None if it is not there or damaged."""
     try:
@@ -328,8 +343,7 @@ class Specialised:
         if found is None:
             found = _compile(self.kernel.make, self.dtype, dict(self.constants))
             compiled_now.append(self.label)
-            if path is not None:
-                write_object(path, *found)
+            keep_object(path, *found)
         return found
 
     def address(self) -> int:

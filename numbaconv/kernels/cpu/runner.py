@@ -104,8 +104,7 @@ def _run():
     found = native.read_object(path) if path is not None else None
     if found is None:
         found = _compile_run(parallel=True)
-        if path is not None:
-            native.write_object(path, *found)
+        native.keep_object(path, *found)
     return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 6)(native.link(*found))
 
 

@@ -1,11 +1,11 @@
 """What the CPU offers: lanes, and the register tiles of the micro-kernel.
 
 One table for every instruction set.  ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` are honoured as Numba does, so
-that another machine's table can be tried (and tested) on this one.
+that another machine's table can be tried (and tested) on this one: ``NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=``.
 """
 
 import functools
-import os
+import platform
 
 import llvmlite.binding as llvm
 
@@ -22,12 +22,15 @@ _AVX2_NAMES = ("haswell", "broadwell", "skylake", "alderlake", "znver1", "znver2
 
 @functools.cache
 def cpu() -> tuple[str, str]:
-    """LLVM's name of the CPU that kernels are compiled for, and its features as '+avx2,-sse4a,...'."""
-    name = os.environ.get("NUMBA_CPU_NAME")
-    features = os.environ.get("NUMBA_CPU_FEATURES")
-    if name and name != "host":
-        return name, features or ""
-    return llvm.get_host_cpu_name(), features if features is not None else llvm.get_host_cpu_features().flatten()
+    """LLVM's name of the CPU that Numba compiles for, and its features as '+avx2,-sse4a,...' ('': those of the name)."""
+    from numba import config
+    from numba.core.codegen import get_host_cpu_features
+
+    name, features = config.CPU_NAME, config.CPU_FEATURES
+    return (
+        llvm.get_host_cpu_name() if name is None else name,
+        get_host_cpu_features() if features is None else features,
+    )
 
 
 @functools.cache
@@ -40,6 +43,13 @@ def instruction_set() -> str:
     if "+avx2" in enabled or (not features and name in _AVX2_NAMES):
         return "avx2"
     return "simd128"
+
+
+@functools.cache
+def has_fma() -> bool:
+    """Whether products and sums are one instruction; else LLVM would call the C library for each number."""
+    x86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
+    return not x86 or instruction_set() != "simd128" or "+fma" in cpu()[1].split(",")
 
 
 #: Lanes of a vector; also the number of images that travel together when a batch lies in lanes.

@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
-from .target import LANES
+from .target import LANES, has_fma
 
 CONTRACT = ("contract",)
 
@@ -100,7 +100,9 @@ def call_llvm(builder, name, result, *arguments):
 
 
 def fused_multiply_add(builder, x, y, z):
-    return call_llvm(builder, f"llvm.fma.{llvm_name(x.type)}", x.type, x, y, z)
+    """x * y + z, rounded once where the CPU can do that in one instruction."""
+    name = "fma" if has_fma() else "fmuladd"
+    return call_llvm(builder, f"llvm.{name}.{llvm_name(x.type)}", x.type, x, y, z)
 
 
 def as_vector(context, builder, value, value_type, vector: Vector):
@@ -310,7 +312,7 @@ def splat(typingctx, like, scalar):
 
 @intrinsic
 def fma(typingctx, x, y, z):
-    """``x * y + z``, rounded once."""
+    """``x * y + z``, rounded once (twice on CPUs without such an instruction)."""
     vector = _vector_of(x, y, z)
 
     def codegen(context, builder, signature, arguments):
