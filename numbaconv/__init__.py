@@ -29,15 +29,34 @@ _HOMES = {
 }
 _ROOMS = ("bench", "data", "functional", "graph", "models", "nn", "ops", "optim", "random", "training", "visual")
 
-__all__ = ["__version__", *_HOMES, *_ROOMS]  # noqa: PLE0604
+__all__ = ["__version__", *_HOMES, *_ROOMS]
 
 if TYPE_CHECKING:
-    from . import bench, data, functional, graph, models, nn, ops, optim, random, training, visual
-    from .compiled import compile
-    from .graph import Graph, Tensor, Variable, grad, value_and_grad, vjp
-    from .kernels.cpu.runner import get_threads, set_threads
-    from .random import manual_seed
-    from .training import Trainer, load, save
+    # "as" of the same name tells type checkers that a name is public
+    from . import bench as bench
+    from . import data as data
+    from . import functional as functional
+    from . import graph as graph
+    from . import models as models
+    from . import nn as nn
+    from . import ops as ops
+    from . import optim as optim
+    from . import random as random
+    from . import training as training
+    from . import visual as visual
+    from .compiled import compile as compile
+    from .graph import Graph as Graph
+    from .graph import Tensor as Tensor
+    from .graph import Variable as Variable
+    from .graph import grad as grad
+    from .graph import value_and_grad as value_and_grad
+    from .graph import vjp as vjp
+    from .kernels.cpu.runner import get_threads as get_threads
+    from .kernels.cpu.runner import set_threads as set_threads
+    from .random import manual_seed as manual_seed
+    from .training import Trainer as Trainer
+    from .training import load as load
+    from .training import save as save
 
 
 def __getattr__(name: str) -> Any:

@@ -9,11 +9,11 @@ from .graph import Executable, Graph, compile_graph
 from .graph.autodiff import flatten_tree
 
 
-def compile(f: Callable) -> Callable:  # noqa: A001
+def compile(f: Callable) -> Callable:
     """``f`` without tracing at every call: for each set of shapes and dtypes it is traced and planned once.
 
-    What ``f`` reads besides its arguments (parameters, as arrays, by reference) may change in value; Python's control flow in it is
-    fixed at the first call.
+    What ``f`` reads besides its arguments (parameters, as arrays, by reference) may change in value; Python's control
+    flow in it is fixed at the first call.
     """
     known: dict[tuple, tuple[Executable, Callable]] = {}
 

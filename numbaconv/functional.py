@@ -1,7 +1,10 @@
-"""Every public operator, with the names, argument order and semantics of ``torch.nn.functional`` where it has the function.
+"""Every public operator.
 
-Functions take NumPy arrays and return NumPy arrays; inside a trace they take and return tensors of its graph.
+Names, argument order and semantics are those of ``torch.nn.functional`` where it has the function.  They
+take NumPy arrays and return NumPy arrays; inside a trace they take and return tensors of its graph.
 """
+
+from typing import Any
 
 from . import graph as _graph  # noqa: F401  (tells operators how arrays are run)
 from .ops import FUNCTIONS as _FUNCTIONS
@@ -12,5 +15,5 @@ mul = _FUNCTIONS["multiply"][0]
 __all__ = [*_FUNCTIONS, "mul"]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     raise AttributeError(f"numbaconv.functional has no {name!r}")

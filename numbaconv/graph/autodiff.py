@@ -1,7 +1,7 @@
 """Reverse-mode differentiation as a transformation of graphs, and the functions built on it.
 
-``gradients`` walks the nodes backwards and appends what each operator's gradient rule says (Goodfellow et al., algorithm 6.6).
-Gradients are nodes like any other and can be differentiated again.
+``gradients`` walks the nodes backwards and appends what each operator's gradient rule says (Goodfellow et al.,
+algorithm 6.6).  Gradients are nodes like any other and can be differentiated again.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..ops.arithmetic import add_row, scale_row
-from ..ops.core import Spec
+from ..ops.arithmetic import add_row
 from ..ops.shape import expand
-from .graph import Graph, Node, Tensor, Variable
+from .graph import Graph, Node, Tensor
 from .runner import compile_graph
 
 
@@ -65,7 +64,10 @@ def _is_needed(tensor: Tensor, needed: set[int], wrt: Sequence[Tensor]) -> bool:
 # ------------------------------------------------------------------------------------------------ trees of arrays
 
 
-def flatten_tree(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
+Flat = tuple[list[Any], Callable[[Sequence[Any]], Any]]
+
+
+def flatten_tree(tree: Any) -> Flat:
     """The arrays in nested lists, tuples and dictionaries, and a function that puts others in their places."""
     if isinstance(tree, dict):
         parts = [flatten_tree(v) for v in tree.values()]
@@ -80,11 +82,11 @@ def flatten_tree(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
     return [tree], lambda values: values[0]
 
 
-def _joined(parts, make):
+def _joined(parts: Sequence[Flat], make: Callable[[list[Any]], Any]) -> Flat:
     sizes = [len(leaves) for leaves, _ in parts]
 
-    def rebuild(values):
-        values, start, built = list(values), 0, []
+    def rebuild(values: Sequence[Any]) -> Any:
+        start, built = 0, []
         for (_, part), size in zip(parts, sizes, strict=True):
             built.append(part(values[start : start + size]))
             start += size
@@ -143,7 +145,8 @@ def vjp(f: Callable, *primals: Any) -> tuple[Any, Callable]:
         for array, tensor in zip(given, grads_in, strict=True):
             if array.shape != tensor.shape:
                 raise ValueError(f"vjp: the gradient has shape {array.shape}, the result {tensor.shape}")
-        found = iter(_run(backward, [*saved, *(a.astype(t.dtype, copy=False) for a, t in zip(given, grads_in, strict=True))]))
+        cast = [a.astype(t.dtype, copy=False) for a, t in zip(given, grads_in, strict=True)]
+        found = iter(_run(backward, [*saved, *cast]))
         leaves = [next(found) if t.dtype.kind == "f" else np.zeros(t.shape, t.dtype) for t in inputs]
         _, shape_as = flatten_tree(primals)
         return shape_as(leaves)
@@ -200,6 +203,3 @@ def grad(f: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False)
         return (gradient, value[1]) if has_aux else gradient
 
     return gradient_only
-
-
-__all__ = ["Spec", "Variable", "grad", "gradients", "scale_row", "trace", "value_and_grad", "vjp"]

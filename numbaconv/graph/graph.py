@@ -1,7 +1,7 @@
 """Graphs of operators: what tracing writes down, what autodiff extends and what backends plan.
 
-A graph holds leaves (inputs given at each run, or arrays bound by reference), nodes in an order in which they can be run,
-outputs, and updates: leaves whose arrays take a new value at the end of a run.
+A graph holds leaves (inputs given at each run, or arrays bound by reference), nodes in an order in which they can be
+run, outputs, and updates: leaves whose arrays take a new value at the end of a run.
 """
 
 from collections.abc import Sequence
@@ -97,31 +97,31 @@ class Tensor:
     def size(self) -> int:
         return self.spec.size
 
-    def __add__(self, other):
+    def __add__(self, other: Any) -> Any:
         return add(self, other)
 
-    def __radd__(self, other):
+    def __radd__(self, other: Any) -> Any:
         return add(other, self)
 
-    def __sub__(self, other):
+    def __sub__(self, other: Any) -> Any:
         return subtract(self, other)
 
-    def __rsub__(self, other):
+    def __rsub__(self, other: Any) -> Any:
         return subtract(other, self)
 
-    def __mul__(self, other):
+    def __mul__(self, other: Any) -> Any:
         return multiply(self, other)
 
-    def __rmul__(self, other):
+    def __rmul__(self, other: Any) -> Any:
         return multiply(other, self)
 
-    def __truediv__(self, other):
+    def __truediv__(self, other: Any) -> Any:
         return divide(self, other)
 
-    def __rtruediv__(self, other):
+    def __rtruediv__(self, other: Any) -> Any:
         return divide(other, self)
 
-    def __neg__(self):
+    def __neg__(self) -> Any:
         return scale_row(self, factor=-1.0, offset=0.0)
 
     def __len__(self) -> int:
@@ -129,22 +129,22 @@ class Tensor:
             raise TypeError("a scalar has no length")
         return self.shape[0]
 
-    def reshape(self, *shape):
+    def reshape(self, *shape: Any) -> Any:
         from ..ops.shape import reshape
 
         return reshape(self, shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape)
 
-    def flatten(self, start_dim=0, end_dim=-1):
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Any:
         from ..ops.shape import flatten
 
         return flatten(self, start_dim, end_dim)
 
-    def sum(self):
+    def sum(self) -> Any:
         from ..ops.arithmetic import sum
 
         return sum(self)
 
-    def mean(self):
+    def mean(self) -> Any:
         from ..ops.arithmetic import mean
 
         return mean(self)
@@ -216,7 +216,8 @@ class Graph:
     def update(self, leaf: Tensor, value: Tensor) -> None:
         """At the end of a run the array of ``leaf`` holds ``value``."""
         if leaf.spec != value.spec:
-            raise ValueError(f"an update of shape {value.shape}, {value.dtype} for a leaf of {leaf.shape}, {leaf.dtype}")
+            given, planned = f"{value.shape}, {value.dtype}", f"{leaf.shape}, {leaf.dtype}"
+            raise ValueError(f"an update of shape {given} for a leaf of {planned}")
         self.updates.append((leaf, value))
 
     def next_salt(self) -> int:

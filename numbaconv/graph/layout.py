@@ -1,15 +1,24 @@
 """Layouts: which form each value takes in memory, and the reorders between forms; then every node becomes steps.
 
-Batches of at least half a vector travel with images in lanes, smaller ones with channels in lanes.  Reorders
-are put where data enters or leaves the graph and around the few operators that want NumPy's order; each form of a value is made
-at most once.
+Batches of at least half a vector travel with images in lanes, smaller ones with channels in lanes.  Reorders are put
+where data enters or leaves the graph and around the few operators that want NumPy's order; each form of a value is
+made at most once.
 """
 
 import math
 
 from ..kernels.cpu.lowering import (
-    BATCH, FILTER, FILTER_TRANSPOSED, LOWERINGS, PLAIN, SAME, Buffer, Program, buffer_for, lanes_for,
-)  # fmt: skip
+    BATCH,
+    FILTER,
+    FILTER_TRANSPOSED,
+    LOWERINGS,
+    PLAIN,
+    SAME,
+    Buffer,
+    Program,
+    buffer_for,
+    lanes_for,
+)
 from ..kernels.cpu.reorder import copy_step, reorder_step
 from ..kernels.cpu.shape import zero_step
 from .fuse import fuse
@@ -69,7 +78,7 @@ class Assembly:
     def _has_batch_form(self, t: Tensor) -> bool:
         return any(i == id(t) and layout == BATCH for i, layout, _ in self.buffers)
 
-    def _lower(self, node: Node, leaf_of_value, done_in_place: set[int]) -> None:
+    def _lower(self, node: Node, leaf_of_value: dict[int, Tensor], done_in_place: set[int]) -> None:
         row = LOWERINGS.get(node.op.name)
         if row is None:
             raise NotImplementedError(f"{node.op.name} has no CPU kernel")

@@ -19,6 +19,7 @@ from .layout import Assembly
 from .memory import plan_memory
 from .schedule import schedule
 
+
 def address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
 
@@ -45,15 +46,16 @@ class Plan:
         leaf_rows: list[list[int]] = [[] for _ in graph.leaves]
         output_rows: list[list[int]] = [[] for _ in assembly.outputs]
         output_of = {id(b): i for i, b in enumerate(assembly.outputs)}
-        step_rows, operand_rows, constants = [], [], []
+        step_rows: list[tuple[int, ...]] = []
+        operand_rows: list[tuple[int, ...]] = []
+        constants: list[int] = []
         self._constants: list[np.ndarray] = []  # held here for their memory
         for step in steps:
             operands = (*step.inputs, *step.outputs)
             if 2 + len(operands) + len(step.constants) > cpu.WORDS:
                 raise ValueError(f"{step.label}: too many arguments for a kernel")
-            step_rows.append(
-                (step.kernel.address(), len(operand_rows), len(operands), len(constants), len(step.constants), step.units)
-            )
+            places = (len(operand_rows), len(operands), len(constants), len(step.constants))
+            step_rows.append((step.kernel.address(), *places, step.units))
             constants += [word(c) for c in step.constants]
             for b in operands:
                 by_block = step.scope == "block"
@@ -106,9 +108,8 @@ class Executable:
         if array is not self._bound[position]:
             spec = self.plan.leaf_specs[position]
             if array.shape != spec.shape or array.dtype != spec.dtype:
-                raise ValueError(
-                    f"an array of shape {array.shape}, {array.dtype} was given where {spec.shape}, {spec.dtype} was planned"
-                )
+                given, planned = f"{array.shape}, {array.dtype}", f"{spec.shape}, {spec.dtype}"
+                raise ValueError(f"an array of shape {given} was given where {planned} was planned")
             flat = np.require(array, requirements=("C", "A"))
             if position in self.plan.updated and not (flat is array and array.flags.writeable):
                 raise ValueError("an array that a run updates must be C-contiguous and writeable")
@@ -160,8 +161,8 @@ def _run_one(op: Operator, inputs: tuple, attrs: dict[str, Any]) -> Any:
     """An operator on arrays: a graph of one node."""
     graph = Graph()
     arrays = [value.data if isinstance(value, Variable) else np.asarray(value) for value in inputs]
-    result = op_outputs = graph.append(op, [graph.input(a.shape, a.dtype) for a in arrays], attrs)
-    graph.output(*(op_outputs if isinstance(op_outputs, tuple) else (op_outputs,)))
+    result = graph.append(op, [graph.input(a.shape, a.dtype) for a in arrays], attrs)
+    graph.output(*(result if isinstance(result, tuple) else (result,)))
     values = compile_graph(graph).run(arrays)
     return tuple(values) if isinstance(result, tuple) else values[0]
 

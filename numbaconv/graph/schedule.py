@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from ..kernels.cpu.lowering import Buffer, Step, groups_of
 
+#: for each step, the earlier steps it must follow, and whether following them block by block is enough
+Before = list[dict[int, bool]]
 
 #: Phases of fewer (estimated) cycles are run by one thread: waking the others would take longer.
 SERIAL_CYCLES = 20_000
@@ -50,7 +52,9 @@ def _cycles(step: Step) -> float:
     return step.flops / 64 + sum(b.elements * b.copies for b in step.outputs) / 8
 
 
-def _whole_phase(steps: list[Step], waiting: list[int], before, done: set[int], threads: int):
+def _whole_phase(
+    steps: list[Step], waiting: list[int], before: Before, done: set[int], threads: int
+) -> tuple[list[int], Phase | None]:
     """The steps on whole values that are ready; if they are small, also small ones that follow them."""
     whole = [i for i in waiting if steps[i].scope == "whole"]
     chosen = [i for i in whole if before[i].keys() <= done]
@@ -69,18 +73,21 @@ def _whole_phase(steps: list[Step], waiting: list[int], before, done: set[int], 
     return chosen, Phase([steps[i] for i in chosen], 1, 1, threads if parallel else 1, parallel) if chosen else None
 
 
-def _block_phase(steps: list[Step], waiting: list[int], before, done: set[int], threads: int):
+def _block_phase(
+    steps: list[Step], waiting: list[int], before: Before, done: set[int], threads: int
+) -> tuple[list[int], Phase | None]:
     """The steps on blocks that can follow each other without a meeting of all threads."""
     chosen: list[int] = []
     inside: set[int] = set()
     blocks = -1
     for i in waiting:
         step = steps[i]
-        if step.scope == "block" and (not chosen or step.blocks == blocks):
-            if all(j in done or (j in inside and by_block) for j, by_block in before[i].items()):
-                blocks = step.blocks
-                chosen.append(i)
-                inside.add(i)
+        if step.scope != "block" or (chosen and step.blocks != blocks):
+            continue
+        if all(j in done or (j in inside and by_block) for j, by_block in before[i].items()):
+            blocks = step.blocks
+            chosen.append(i)
+            inside.add(i)
     if not chosen:
         return chosen, None
     groups = groups_of(blocks)
@@ -92,15 +99,15 @@ def _block_phase(steps: list[Step], waiting: list[int], before, done: set[int], 
     return chosen, Phase([steps[i] for i in chosen], blocks, groups, chunks, parallel)
 
 
-def _dependencies(steps: list[Step]) -> list[dict[int, bool]]:
-    """For each step, the earlier steps it must follow, and whether following them block by block is enough."""
+def _dependencies(steps: list[Step]) -> Before:
+    """What each step must follow, among the earlier ones."""
     writers: dict[int, list[int]] = {}
     readers: dict[int, list[int]] = {}
-    before: list[dict[int, bool]] = []
+    before: Before = []
     for i, step in enumerate(steps):
         found: dict[int, bool] = {}
 
-        def follow(j: int, buffer: Buffer, found=found, step=step) -> None:
+        def follow(j: int, buffer: Buffer, found: dict[int, bool] = found, step: Step = step) -> None:
             by_block = buffer.space == "block" and step.scope == "block" and steps[j].scope == "block"
             found[j] = found.get(j, True) and by_block
 

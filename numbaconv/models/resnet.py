@@ -1,7 +1,7 @@
 """Residual networks for images of 32×32 pixels.
 
-Source: He et al., Deep Residual Learning for Image Recognition, arXiv 1512.03385, section 4.2; shortcuts that change the
-shape are 1×1 convolutions (option B), parameter names are torchvision's.
+Source: He et al., Deep Residual Learning for Image Recognition, arXiv 1512.03385, section 4.2; shortcuts that change
+the shape are 1×1 convolutions (option B), parameter names are torchvision's.
 """
 
 from __future__ import annotations

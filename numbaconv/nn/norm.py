@@ -16,8 +16,8 @@ from .module import Buffer, Module, Parameter
 class _BatchNormNd(Module):
     """Batch normalisation of ``(N, C, *spatial)``; arguments of ``torch.nn.BatchNorm2d``.
 
-    In training the batch's statistics are used and the buffers ``running_mean`` and ``running_var`` move towards them by
-    ``momentum``; in evaluation the buffers are used. Source: Ioffe and Szegedy, arXiv 1502.03167.
+    In training the batch's statistics are used and the buffers ``running_mean`` and ``running_var`` move towards them
+    by ``momentum``; in evaluation the buffers are used. Source: Ioffe and Szegedy, arXiv 1502.03167.
     """
 
     dims: ClassVar[tuple[int, ...]]

@@ -75,7 +75,8 @@ class Sum(Operator):
         return float(inputs[0].size)
 
 
-add_row, subtract_row, multiply_row, divide_row = operator(Add), operator(Subtract), operator(Multiply), operator(Divide)
+add_row, subtract_row = operator(Add), operator(Subtract)
+multiply_row, divide_row = operator(Multiply), operator(Divide)
 scale_row, sum_row = operator(Scale), operator(Sum)
 
 
@@ -134,9 +135,6 @@ def multiply(x, y):
     return _pair("multiply", multiply_row, x, y)
 
 
-mul = multiply
-
-
 @public(Case({"x": (17, 2, 3), "y": (17, 2, 3)}))
 def divide(x, y):
     """x / y for arrays of one shape, or an array and a number."""
@@ -154,7 +152,7 @@ def _scaled(function: str, x, factor: float, offset: float):
 
 
 @public(Case({"x": (3, 4, 5)}), Case({"x": (17, 3)}))
-def sum(x):  # noqa: A001
+def sum(x):
     """The sum of all elements, a scalar."""
     x = as_input(x)
     check_floats("sum", x=x)
@@ -168,6 +166,3 @@ def mean(x):
     check_floats("mean", x=x)
     size = math.prod(shape_of(x))
     return apply(scale_row, (sum(x),), {"factor": 1.0 / size if size else math.nan, "offset": 0.0})
-
-
-__all__ = ["dtype_of"]

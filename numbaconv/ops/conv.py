@@ -123,7 +123,8 @@ def _conv(function: str, dimensions: int, x, weight, bias, stride, padding, dila
     (groups,) = integers(function, "groups", groups, 1, 1)
     pairs = _padding(function, padding, kernel, dilation, stride)
     if x_shape[1] != w_shape[1] * groups:
-        expected = f"{w_shape[1] * groups} input channels" + (f" ({groups} groups of {w_shape[1]})" if groups > 1 else "")
+        split = f" ({groups} groups of {w_shape[1]})" if groups > 1 else ""
+        expected = f"{w_shape[1] * groups} input channels{split}"
         raise ValueError(f"{function}: weight expects {expected}, x has {x_shape[1]}")
     if w_shape[0] % groups:
         raise ValueError(f"{function}: {w_shape[0]} output channels cannot be divided into {groups} groups")
@@ -166,9 +167,10 @@ def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
 def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """Cross-correlation over images: x (N, C, H, W) or (C, H, W), weight (K, C / groups, R, S), bias (K,).
 
-    ``padding`` (zeros, in pixels) is an integer, one for each dimension, a pair (before, after) for each, "same" or "valid".
-    Returns (N, K, H', W') with H' = (H + padding - dilation (R - 1) - 1) // stride + 1.  Raises ValueError for shapes that
-    do not fit, TypeError for dtypes other than float32 and float64 or mixed ones.  Goodfellow et al., equation 9.6.
+    ``padding`` (zeros, in pixels) is an integer, one for each dimension, a pair (before, after) for each, "same" or
+    "valid".  Returns (N, K, H', W') with H' = (H + padding - dilation (R - 1) - 1) // stride + 1.  Raises ValueError
+    for shapes that do not fit, TypeError for dtypes other than float32 and float64 or mixed ones.  Goodfellow et al.,
+    equation 9.6.
     """
     return _conv("conv2d", 2, x, weight, bias, stride, padding, dilation, groups)
 

@@ -7,8 +7,8 @@
     tanh_row = operator(Tanh)
 
 Rows know nothing of backends.  Public functions (``conv2d`` ...) put their arguments into a normal form and call
-``apply``; with at least one traced tensor among the inputs that appends a node to its graph, else a graph of one node is
-planned and run at once.  There is no other way to run anything.
+``apply``; with at least one traced tensor among the inputs that appends a node to its graph, else a graph of one node
+is planned and run at once.  There is no other way to run anything.
 """
 
 import math

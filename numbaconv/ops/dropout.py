@@ -2,7 +2,19 @@
 
 import numpy as np
 
-from .core import Operator, Spec, apply, as_input, check_floats, dtype_of, fraction, is_traced, operator, public, shape_of
+from .core import (
+    Operator,
+    Spec,
+    apply,
+    as_input,
+    check_floats,
+    dtype_of,
+    fraction,
+    is_traced,
+    operator,
+    public,
+    shape_of,
+)
 
 
 class Dropout(Operator):
@@ -37,5 +49,6 @@ def dropout(x, p=0.5, training=True, *, key=None):
         key = x.graph.dropout_key() if is_traced(x) else next_key()
     key = np.asarray(key) if not hasattr(key, "dtype") else key
     if dtype_of(key) != np.int64 or shape_of(key) != (2,):
-        raise TypeError(f"dropout: key must be an int64 array [seed, step], not {dtype_of(key)} of shape {shape_of(key)}")
+        found = f"{dtype_of(key)} of shape {shape_of(key)}"
+        raise TypeError(f"dropout: key must be an int64 array [seed, step], not {found}")
     return apply(dropout_row, (x, key), {"p": p, "salt": salt})

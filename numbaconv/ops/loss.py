@@ -2,11 +2,23 @@
 
 import numpy as np
 
-from .activation import softmax_row
+from .activation import softmax_grad, softmax_row
 from .arithmetic import mean, multiply_row, scale_row, sum
 from .core import (
-    Case, Operator, Spec, apply, as_input, check_floats, dtype_of, fraction, is_traced, operator, public, shape_of,
-)  # fmt: skip
+    Case,
+    Operator,
+    Spec,
+    apply,
+    as_input,
+    check_floats,
+    dtype_of,
+    fraction,
+    is_traced,
+    operator,
+    public,
+    shape_of,
+)
+from .shape import channel_repeat, channel_total
 
 
 class SoftmaxCrossEntropy(Operator):
@@ -29,14 +41,11 @@ class SoftmaxCrossEntropyGrad(Operator):
         return x
 
     def gradient(self, grads, outputs, grad, x, target, *, label_smoothing):
-        from .activation import axis_sum, softmax_grad
-        from .shape import channel_repeat, channel_total
-
         h = grads[0]
-        unit = softmax_cross_entropy_grad(scale_row(grad, factor=0.0, offset=1.0), x, target, label_smoothing=label_smoothing)
+        ones = scale_row(grad, factor=0.0, offset=1.0)
+        unit = softmax_cross_entropy_grad(ones, x, target, label_smoothing=label_smoothing)
         first = channel_total(multiply_row(h, unit))
         by_softmax = multiply_row(h, channel_repeat(grad, channels=x.shape[1]))
-        del axis_sum
         return first, softmax_grad(by_softmax, softmax_row(x, axis=1), axis=1), None
 
     def flops(self, inputs, outputs, **attrs):
@@ -71,12 +80,15 @@ def _check_target(function: str, x, target) -> None:
             raise ValueError(f"{function}: target {wrong} is not one of the {shape[1]} classes 0 to {shape[1] - 1}")
 
 
-@public(Case({"x": (3, 5)}), Case({"x": (17, 10)}, {"label_smoothing": 0.1}), Case({"x": (16, 7)}, {"reduction": "sum"}))
+@public(
+    Case({"x": (3, 5)}), Case({"x": (17, 10)}, {"label_smoothing": 0.1}),
+    Case({"x": (16, 7)}, {"reduction": "sum"}),
+)  # fmt: skip
 def cross_entropy(x, target, reduction="mean", label_smoothing=0.0):
     """Cross entropy between softmax(x) and class indices: x (N, classes, ...) scores, target (N, ...) int64.
 
-    ``reduction`` is "mean", "sum" or "none".  ``label_smoothing`` e replaces the one-hot target by (1 - e) one-hot + e / classes
-    (Szegedy et al., arXiv 1512.00567, section 7).
+    ``reduction`` is "mean", "sum" or "none".  ``label_smoothing`` e replaces the one-hot target by
+    (1 - e) one-hot + e / classes (Szegedy et al., arXiv 1512.00567, section 7).
     """
     x = as_input(x)
     target = as_input(target)

@@ -148,18 +148,24 @@ def _cube(x):
 
 
 @public(
-    Case({"x": (6, 3, 4, 5), "running_mean": (3,), "running_var": (3,), "weight": (3,), "bias": (3,)}, {"training": True}),
-    Case({"x": (17, 5, 3, 3), "running_mean": (5,), "running_var": (5,), "weight": (5,), "bias": (5,)}, {"training": True}),
+    Case(
+        {"x": (6, 3, 4, 5), "running_mean": (3,), "running_var": (3,), "weight": (3,), "bias": (3,)},
+        {"training": True},
+    ),
+    Case(
+        {"x": (17, 5, 3, 3), "running_mean": (5,), "running_var": (5,), "weight": (5,), "bias": (5,)},
+        {"training": True},
+    ),
     Case({"x": (17, 5, 3, 3), "running_mean": (5,), "running_var": (5,), "weight": (5,), "bias": (5,)}),
     Case({"x": (33, 20, 6), "running_mean": (20,), "running_var": (20,)}, {"training": True}),
 )
 def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
-    """Normalise each channel of x (N, C, ...) to mean 0 and variance 1, then scale by ``weight`` and shift by ``bias`` (C,).
+    """Normalise each channel of x (N, C, ...) to mean 0 and variance 1, then times ``weight`` (C,) plus ``bias`` (C,).
 
-    In training the batch's statistics are used (variance divided by their number), and ``running_mean`` and ``running_var``,
-    if given, move by ``momentum`` towards them, the variance divided by one less, as PyTorch counts: in place for arrays, at the
-    end of the run for variables in a traced graph.  Else the running statistics are used.  ValueError for shapes that do not
-    fit or a batch with a single value a channel in training.
+    In training the batch's statistics are used (variance divided by their number), and ``running_mean`` and
+    ``running_var``, if given, move by ``momentum`` towards them, the variance divided by one less, as PyTorch counts:
+    in place for arrays, at the end of the run for variables in a traced graph.  Else the running statistics are used.
+    ValueError for shapes that do not fit or a batch with a single value a channel in training.
     """
     x, weight, bias = as_input(x), as_input(weight), as_input(bias)
     running_mean, running_var = as_input(running_mean), as_input(running_var)

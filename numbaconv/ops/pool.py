@@ -68,14 +68,12 @@ def _pool(function: str, row: Operator, dimensions: int, x, kernel_size, stride,
     check_floats(function, x=x)
     shape = shape_of(x)
     if len(shape) == dimensions + 1:
-        y = _pool(
-            function, row, dimensions, reshape(x, (1, *shape)), kernel_size, stride, padding, dilation, ceil_mode, **attrs
-        )
+        x = reshape(x, (1, *shape))
+        y = _pool(function, row, dimensions, x, kernel_size, stride, padding, dilation, ceil_mode, **attrs)
         return reshape(y, shape_of(y)[1:])
     if len(shape) != dimensions + 2:
-        raise ValueError(
-            f"{function}: x must have {dimensions + 2} dimensions (or {dimensions + 1} without a batch), its shape is {shape}"
-        )
+        wanted = f"{dimensions + 2} dimensions (or {dimensions + 1} without a batch)"
+        raise ValueError(f"{function}: x must have {wanted}, its shape is {shape}")
     kernel = integers(function, "kernel_size", kernel_size, dimensions, 1)
     stride = kernel if stride is None else integers(function, "stride", stride, dimensions, 1)
     before = integers(function, "padding", padding, dimensions, 0)
@@ -90,9 +88,8 @@ def _pool(function: str, row: Operator, dimensions: int, x, kernel_size, stride,
             if (positions - 1) * s >= length + p:  # a window must start inside the input or its padding before
                 positions -= 1
         if positions < 1:
-            raise ValueError(
-                f"{function}: a window of size {d * (k - 1) + 1} does not fit into {length + 2 * p} (input {length} and padding)"
-            )
+            room = f"{length + 2 * p} (input {length} and padding)"
+            raise ValueError(f"{function}: a window of size {d * (k - 1) + 1} does not fit into {room}")
         size.append(positions)
     return apply(
         row,
@@ -105,7 +102,9 @@ def _max(function: str, dimensions: int, x, kernel_size, stride, padding, dilati
     return _pool(function, max_pool, dimensions, x, kernel_size, stride, padding, dilation, ceil_mode)
 
 
-def _avg(function: str, dimensions: int, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override):
+def _avg(
+    function: str, dimensions: int, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+):
     if divisor_override is not None and (not isinstance(divisor_override, int) or divisor_override == 0):
         raise ValueError(f"{function}: divisor_override must be an integer other than 0, not {divisor_override!r}")
     return _pool(
@@ -129,13 +128,17 @@ def max_pool1d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=Fal
 def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
     """The largest number in each window of images x (N, C, H, W) or (C, H, W).
 
-    ``stride`` defaults to the kernel size; ``padding`` (at most half a kernel) counts as minus infinity; ``ceil_mode`` keeps
-    windows that hang over the end.  Of equal numbers the first (row by row) takes the gradient; NaN counts as largest.
+    ``stride`` defaults to the kernel size; ``padding`` (at most half a kernel) counts as minus infinity; ``ceil_mode``
+    keeps windows that hang over the end.  Of equal numbers the first (row by row) takes the gradient; NaN counts as
+    largest.
     """
     return _max("max_pool2d", 2, x, kernel_size, stride, padding, dilation, ceil_mode)
 
 
-@public(Case({"x": (2, 3, 5, 6, 4)}, {"kernel_size": 2}), Case({"x": (16, 2, 4, 5, 5)}, {"kernel_size": 3, "padding": 1}))
+@public(
+    Case({"x": (2, 3, 5, 6, 4)}, {"kernel_size": 2}),
+    Case({"x": (16, 2, 4, 5, 5)}, {"kernel_size": 3, "padding": 1}),
+)
 def max_pool3d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
     """The largest number in each window of volumes x (N, C, D, H, W) or (C, D, H, W).  See ``max_pool2d``."""
     return _max("max_pool3d", 3, x, kernel_size, stride, padding, dilation, ceil_mode)
@@ -158,13 +161,16 @@ def avg_pool2d(
 ):
     """The mean of each window of images x (N, C, H, W) or (C, H, W).
 
-    ``count_include_pad`` says whether padding counts as zeros in the mean, ``divisor_override`` replaces the number that
-    sums are divided by.  Other arguments as for ``max_pool2d``.
+    ``count_include_pad`` says whether padding counts as zeros in the mean, ``divisor_override`` replaces the number
+    that sums are divided by.  Other arguments as for ``max_pool2d``.
     """
     return _avg("avg_pool2d", 2, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
-@public(Case({"x": (2, 3, 5, 6, 4)}, {"kernel_size": 2}), Case({"x": (16, 2, 4, 5, 5)}, {"kernel_size": 3, "padding": 1}))
+@public(
+    Case({"x": (2, 3, 5, 6, 4)}, {"kernel_size": 2}),
+    Case({"x": (16, 2, 4, 5, 5)}, {"kernel_size": 3, "padding": 1}),
+)
 def avg_pool3d(
     x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
 ):

@@ -26,7 +26,8 @@ take_images_row, take_labels_row = operator(TakeImages), operator(TakeLabels)
 
 def _check_indices(function: str, indices, count: int) -> None:
     if dtype_of(indices) != np.int64 or len(shape_of(indices)) != 1:
-        raise TypeError(f"{function}: indices must be a row of int64, not {dtype_of(indices)} of shape {shape_of(indices)}")
+        found = f"{dtype_of(indices)} of shape {shape_of(indices)}"
+        raise TypeError(f"{function}: indices must be a row of int64, not {found}")
     if not is_traced(indices):
         values = np.asarray(indices)
         if values.size and (values.min() < 0 or values.max() >= count):
@@ -36,10 +37,10 @@ def _check_indices(function: str, indices, count: int) -> None:
 
 @public()
 def take_images(images, indices, mean=(0.0,), std=(1.0,), pad=0):
-    """A batch of images: images (M, C, H, W) uint8, float32 or float64, indices (N,) int64 -> (N, C, H + 2 pad, W + 2 pad).
+    """A batch of images (M, C, H, W) uint8, float32 or float64 by indices (N,) int64: (N, C, H + 2 pad, W + 2 pad).
 
-    Bytes become (value / 255 - mean) / std, float32, with one mean and standard deviation a channel; floating-point images are
-    taken as they are.  The border is what a black (zero) pixel becomes.
+    Bytes become (value / 255 - mean) / std, float32, with one mean and standard deviation a channel; floating-point
+    images are taken as they are.  The border is what a black (zero) pixel becomes.
     """
     images, indices = as_input(images), as_input(indices)
     shape = shape_of(images)
@@ -63,6 +64,7 @@ def take_labels(labels, indices):
     """labels (M,) int64 and indices (N,) int64 -> (N,) int64."""
     labels, indices = as_input(labels), as_input(indices)
     if dtype_of(labels) != np.int64 or len(shape_of(labels)) != 1:
-        raise TypeError(f"take_labels: labels must be a row of int64, not {dtype_of(labels)} of shape {shape_of(labels)}")
+        found = f"{dtype_of(labels)} of shape {shape_of(labels)}"
+        raise TypeError(f"take_labels: labels must be a row of int64, not {found}")
     _check_indices("take_labels", indices, shape_of(labels)[0])
     return apply(take_labels_row, (labels, indices), {})

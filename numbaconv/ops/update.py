@@ -49,8 +49,8 @@ def _check(function: str, count: int, hyper, **arrays) -> None:
 def sgd_update(parameter, gradient, momentum_buffer, hyper, nesterov=False):
     """One step of SGD; hyper is float64 [lr, momentum, dampening, weight_decay].
 
-    Returns (parameter, momentum_buffer).  The buffer starts at zero; PyTorch, which starts it at the first gradient, agrees
-    wherever dampening is zero.
+    Returns (parameter, momentum_buffer).  The buffer starts at zero; PyTorch, which starts it at the first gradient,
+    agrees wherever dampening is zero.
     """
     parameter, gradient, momentum_buffer, hyper = map(as_input, (parameter, gradient, momentum_buffer, hyper))
     _check("sgd_update", 4, hyper, parameter=parameter, gradient=gradient, momentum_buffer=momentum_buffer)

@@ -1,4 +1,4 @@
-"""CPU kernels: Python loops over SIMD vectors, compiled by Numba; one family a file, found by looking into this folder."""
+"""CPU kernels: Python loops over SIMD vectors, compiled by Numba; a family a file, found by looking into the folder."""
 
 import importlib
 import pkgutil

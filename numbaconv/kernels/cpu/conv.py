@@ -3,10 +3,10 @@
 All of them walk a filter over rows of pixels with the register tile of ``tile.py``; only strides differ.
 
 ``correlate`` serves forward and input gradient.  Output position o of a dimension meets filter taps t0, t0 + step, ...
-at input positions start, start + tap_stride, ...  Forward: every tap, tap_stride = dilation.  Input gradient: with stride s
-the taps fall into s phases of o, so no zeros are ever inserted between the rows of the output gradient (Dumoulin & Visin,
-arXiv 1603.07285, relationship 13); tap_stride is negative.  At borders, taps that fall outside are left out rather
-than multiplied by padding.
+at input positions start, start + tap_stride, ...  Forward: every tap, tap_stride = dilation.  Input gradient: with
+stride s the taps fall into s phases of o, so no zeros are ever inserted between the rows of the output gradient
+(Dumoulin & Visin, arXiv 1603.07285, relationship 13); tap_stride is negative.  At borders, taps that fall outside are
+left out rather than multiplied by padding.
 
 With images in lanes the weights are broadcast and the vectors hold pixels; with channels in lanes the pixels are
 broadcast and the vectors hold output channels.
@@ -59,7 +59,7 @@ def _inside(start, stride, count, size):
     return low, max(low, min(high, count))
 
 
-# ------------------------------------------------------------------------------------------------ forward and input gradient
+# ------------------------------------------------------------------------------------------ forward and input gradient
 
 
 @kernel
@@ -450,17 +450,10 @@ def _row_strides(sizes, channels: int, lanes: int) -> tuple[int, int, int]:
     return sizes[1] * sizes[2] * column, sizes[2] * column, column
 
 
-def _runs(width: int, count: int, reach: int, phases: int, padded: int) -> list[tuple[int, int]]:
-    """Lengths of the runs of pixels that ``correlate`` sees in a row: the interior, and single pixels at borders."""
-    pixels = ceil_div(width, phases)
-    inner = max(0, pixels - padded)
-    return [(inner, 1), (1, pixels - inner)]
-
-
 # ------------------------------------------------------------------------------------------------ lowering
 
 
-def _correlate(program, x, w, bias, y, dimensions, w_sizes, w_strides, groups, activation, flops):
+def _correlate(program, x, w, bias, y, dimensions, w_strides, groups, activation, flops):
     """Append the step of a forward pass or input gradient."""
     images = y.lanes > 1
     depth, outputs = x.channels // groups, y.channels // groups
@@ -529,7 +522,7 @@ def lower_conv(program, node, inputs, outputs):
         )
     ]
     strides = _filter_strides(w.shape, y.lanes, groups, transposed=False)
-    _correlate(program, x, w, rest[0] if rest else None, y, dimensions, kernel_, strides, groups,
+    _correlate(program, x, w, rest[0] if rest else None, y, dimensions, strides, groups,
                node.attrs.get("activation"), node.flops)  # fmt: skip
 
 
@@ -546,7 +539,7 @@ def lower_conv_input_grad(program, node, inputs, outputs):
         common = math.gcd(s, d)
         dimensions.append((o, i, k, s, s // common, 1, -(d // common), p, d))
     strides = _filter_strides(w.shape, x.lanes, groups, transposed=True)
-    _correlate(program, g, w, None, x, dimensions, kernel_, strides, groups, None, node.flops)
+    _correlate(program, g, w, None, x, dimensions, strides, groups, None, node.flops)
 
 
 @lowering("conv_weight_grad", inputs=(BATCH, BATCH), outputs=(PLAIN,))

@@ -16,7 +16,7 @@ def mix(x):
 
 @kernel
 def dropout(T):
-    """y = x * scale where the element is kept, else 0.  Elements (outer, channel, pixel, lane); a unit is a channel row.
+    """y = x * scale where the element is kept, else 0; a unit is a pixel.
 
     Position in NumPy's order: ((n * channels + c) * pixels + p), n = block * lanes + lane.
     """

@@ -7,8 +7,18 @@ from .math import exp, log
 from .native import INT64, Pointer, kernel
 from .target import LANES
 from .vector import (
-    first_lanes, lane_of, load, load_first, maximum, reduce_add, reduce_max, splat, store, store_first, where,
-)  # fmt: skip
+    first_lanes,
+    lane_of,
+    load,
+    load_first,
+    maximum,
+    reduce_add,
+    reduce_max,
+    splat,
+    store,
+    store_first,
+    where,
+)
 
 
 @kernel
@@ -125,7 +135,10 @@ def lower_cross_entropy_grad(program, node, inputs, outputs):
 def correct(T):
     """1 where the first largest score is the label's; a unit is an image of the block."""
 
-    def loop(begin, end, block: int, first: int, x: Pointer, labels: INT64, y: Pointer, classes: int, batch: int, lanes: int):
+    def loop(
+        begin, end, block: int, first: int, x: Pointer, labels: INT64, y: Pointer,
+        classes: int, batch: int, lanes: int,
+    ):  # fmt: skip
         for lane in range(begin, end):
             n = block * lanes + lane
             best = 0

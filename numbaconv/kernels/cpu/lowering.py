@@ -22,7 +22,7 @@ from .target import LANES
 PLAIN = "plain"
 BATCH = "batch"
 FILTER = "filter"  # [out][spatial][in] with images in lanes, [spatial][in][out] with channels in lanes
-FILTER_TRANSPOSED = "filter transposed"  # for the input gradient: as FILTER, or [spatial][out][in] with channels in lanes
+FILTER_TRANSPOSED = "filter transposed"  # input gradient's: as FILTER, or [spatial][out][in] with channels in lanes
 SAME = "same"  # any layout that all SAME inputs and outputs of the node share
 
 #: Groups of blocks with partial sums of their own; fixed, so that sums do not depend on the number of threads.
@@ -177,7 +177,7 @@ class Program:
 
 
 #: One layout an operand (the last stands for all further ones), or a function that gives them for a node.
-Layouts = Sequence[str] | Callable[[Any], Sequence[str]]
+Layouts = tuple[str, ...] | Callable[[Any], tuple[str, ...]]
 Lower = Callable[[Program, Any, list[Buffer], list[Buffer]], None]
 
 

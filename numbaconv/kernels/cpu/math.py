@@ -12,8 +12,20 @@ from numba import types
 from numba.extending import overload
 
 from .vector import (
-    Vector, absolute, arithmetic_shift, bits, fma, from_bits, maximum, minimum, nearest, splat, to_float, to_integer, where,
-)  # fmt: skip
+    Vector,
+    absolute,
+    arithmetic_shift,
+    bits,
+    fma,
+    from_bits,
+    maximum,
+    minimum,
+    nearest,
+    splat,
+    to_float,
+    to_integer,
+    where,
+)
 
 _LN2 = np.longdouble("0.693147180559945309417232121458176568")
 
@@ -32,7 +44,7 @@ def _exp_coefficients(degree: int):
 
 
 def _constants(kind):
-    """What depends on the dtype: (mantissa bits, exponent bias, ln2 high, ln2 low, exp coefficients, limits, tanh switch)."""
+    """What depends on the dtype: mantissa bits, exponent bias, ln2 high and low, exp's coefficients and limits."""
     if kind == types.float32:
         return 23, 127, *_split_ln2(np.float32, 10), _exp_coefficients(7), -104.0, 89.0
     return 52, 1023, *_split_ln2(np.float64, 12), _exp_coefficients(13), -746.0, 710.0
@@ -122,7 +134,9 @@ def _expm1(x):
 
 #: tanh(x) = x p(x^2) / q(x^2) for |x| <= 8.5, coefficients from the highest power down; a minimax fit with relative
 #: error 1.2e-8, which leaves the roundings of the evaluation as the error.
-_TANH_P = (1.4269381447399574e-08, 2.1251157420324413e-05, 0.003534033857285034, 0.13413252868890838, 0.9999999881978769)
+_TANH_P = (
+    1.4269381447399574e-08, 2.1251157420324413e-05, 0.003534033857285034, 0.13413252868890838, 0.9999999881978769,
+)  # fmt: skip
 _TANH_Q = (8.145186886980994e-07, 0.00033488761569385145, 0.026022778124731923, 0.46746575607997337, 1.0)
 
 

@@ -13,8 +13,8 @@ A kernel is a factory that takes compile-time constants (dtype, tile, activation
 (``int``) and numbers (``float``).  The runner calls every kernel through one signature, ``(arguments, begin, end)``,
 with the arguments as a row of 64-bit words.
 
-Compiled loops are kept as plain object files, one a kernel, in a folder of the user's cache.  The name of a file holds a
-digest of everything that its code depends on: the kernel's own file and all it imports from here, constants, dtype,
+Compiled loops are kept as plain object files, one a kernel, in a folder of the user's cache.  The name of a file holds
+a digest of everything that its code depends on: the kernel's own file and all it imports from here, constants, dtype,
 CPU, and versions.  Numba's own cache cannot be used: it misses for closures over intrinsics, does not see changes in
 helper files, and needs 30 to 300 ms for each function where an object file loads in about one.
 """

@@ -1,7 +1,7 @@
 """Batch normalisation: statistics and sums for every block, combined in the order of blocks, then applied.
 
-A block's mean and squared deviations are exact for the block (two passes over it while it lies in the cache), and blocks are
-combined as Chan et al. (1979) do, so nothing cancels however far the mean is from zero.
+A block's mean and squared deviations are exact for the block (two passes over it while it lies in the cache), and
+blocks are combined as Chan et al. (1979) do, so nothing cancels however far the mean is from zero.
 """
 
 from numba import njit
@@ -107,8 +107,9 @@ def block_grad_sums(T, images):
     """Sums of g and of g (x - mean) for each channel of a block; a unit is a channel (or a vector of channels)."""
 
     def loop(
-        begin, end, block: int, first: int, g: Pointer, x: Pointer, mean: Pointer, s: Pointer, pixels: int, channels: int
-    ):
+        begin, end, block: int, first: int, g: Pointer, x: Pointer, mean: Pointer, s: Pointer,
+        pixels: int, channels: int,
+    ):  # fmt: skip
         for unit in range(begin, end):
             total = splat(x, 0.0)
             product = splat(x, 0.0)

@@ -187,7 +187,7 @@ def pool_grad_apart(T, largest, window):
 
 @kernel
 def pool_pick(T):
-    """From each window of ``values``, what stands at the first place where x is largest; a unit is a vector of channels."""
+    """From each window of ``values``, what stands where x is first largest; a unit is a vector of channels."""
 
     def loop(
         begin, end, block: int, first: int, values: Pointer, x: Pointer, y: Pointer, out: Pointer,

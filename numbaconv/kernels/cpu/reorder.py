@@ -50,7 +50,7 @@ def reorder_step(program, source: Buffer, target: Buffer) -> None:
     if batch.layout == BATCH:
         pixels, channels, lanes = batch.pixels, batch.channels, batch.lanes
         # a whole value is addressed by the block here; the runner advances values that lie in blocks
-        plain_strides = (lanes * channels * pixels, 1, pixels, channels * pixels)
+        plain_strides: tuple[int, ...] = (lanes * channels * pixels, 1, pixels, channels * pixels)
         batch_strides = (0, channels * lanes, lanes, 1)
         strides = (batch_strides, plain_strides) if back else (plain_strides, batch_strides)
         _permute(program, source, target, pixels, channels, lanes, batch.batch, not back, *strides)

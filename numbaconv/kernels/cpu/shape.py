@@ -98,7 +98,9 @@ def lower_channel_broadcast(program, node, inputs, outputs):
 def over_channels(T, total):
     """Sum over channels (``total``) or repetition in every channel; a unit is a pixel."""
 
-    def loop(begin, end, block: int, first: int, x: Pointer, y: Pointer, channels: int, lanes: int, rows: int, rest: int):
+    def loop(
+        begin, end, block: int, first: int, x: Pointer, y: Pointer, channels: int, lanes: int, rows: int, rest: int
+    ):
         for pixel in range(begin, end):
             i, flat = pixel, pixel % rest * rows + pixel // rest
             for lane in range(lanes):

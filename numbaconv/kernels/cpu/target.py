@@ -16,13 +16,15 @@ TILES = {
     "simd128": (4, 16, ((4, 3), (6, 2), (3, 4), (2, 5), (4, 2), (8, 1), (12, 1), (10, 1), (1, 6))),
 }
 
-_AVX512_NAMES = ("avx512", "skylake-avx512", "cascadelake", "cooperlake", "icelake", "sapphirerapids", "znver4", "znver5")
+_AVX512_NAMES = (
+    "avx512", "skylake-avx512", "cascadelake", "cooperlake", "icelake", "sapphirerapids", "znver4", "znver5",
+)  # fmt: skip
 _AVX2_NAMES = ("haswell", "broadwell", "skylake", "alderlake", "znver1", "znver2", "znver3", "x86-64-v3")
 
 
 @functools.cache
 def cpu() -> tuple[str, str]:
-    """LLVM's name of the CPU that Numba compiles for, and its features as '+avx2,-sse4a,...' ('': those of the name)."""
+    """LLVM's name of the CPU that Numba compiles for, and its features, '+avx2,-sse4a,...' ('': those of the name)."""
     from numba import config
     from numba.core.codegen import get_host_cpu_features
 

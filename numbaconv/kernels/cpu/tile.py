@@ -18,8 +18,15 @@ from numba.extending import intrinsic
 
 from .target import LANES, TILES, instruction_set
 from .vector import (
-    broadcast, constant, fused_multiply_add, lanes_below, masked_store, sum_lanes_of_all, vector_load, vector_store,
-)  # fmt: skip
+    broadcast,
+    constant,
+    fused_multiply_add,
+    lanes_below,
+    masked_store,
+    sum_lanes_of_all,
+    vector_load,
+    vector_store,
+)
 
 I64 = ir.IntType(64)
 
@@ -97,8 +104,8 @@ def _tile(rows: int, vectors: int, read_row, write) -> Any:
             for place in sums:
                 builder.store(zero, place)
             with ExitStack() as loops:
-                for sizes in zip(*(cgutils.unpack_tuple(builder, t) for t in (counts, a_strides, b_strides)), strict=True):
-                    count, a_stride, b_stride = sizes
+                sizes = [cgutils.unpack_tuple(builder, t) for t in (counts, a_strides, b_strides)]
+                for count, a_stride, b_stride in zip(*sizes, strict=True):
                     index = loops.enter_context(cgutils.for_range(builder, count)).index
                     a = builder.gep(a, [builder.mul(index, a_stride)])
                     b = builder.gep(b, [builder.mul(index, b_stride)])

@@ -63,14 +63,12 @@ def adam_update(T, decoupled):
 @lowering("sgd_update", inputs=(PLAIN,), outputs=(PLAIN,))
 def lower_sgd_update(program, node, inputs, outputs):
     w = outputs[0]
-    program.step(
-        sgd_update(w.dtype, nesterov=node.attrs["nesterov"]), inputs, outputs, (w.elements,), vectors(w), flops=node.flops
-    )
+    loop = sgd_update(w.dtype, nesterov=node.attrs["nesterov"])
+    program.step(loop, inputs, outputs, (w.elements,), vectors(w), flops=node.flops)
 
 
 @lowering("adam_update", inputs=(PLAIN,), outputs=(PLAIN,))
 def lower_adam_update(program, node, inputs, outputs):
     w = outputs[0]
-    program.step(
-        adam_update(w.dtype, decoupled=node.attrs["decoupled"]), inputs, outputs, (w.elements,), vectors(w), flops=node.flops
-    )
+    loop = adam_update(w.dtype, decoupled=node.attrs["decoupled"])
+    program.step(loop, inputs, outputs, (w.elements,), vectors(w), flops=node.flops)

@@ -133,7 +133,8 @@ def _operator(python_operator, emit, result=None):
 
     def lower(context, builder, signature, arguments):
         vector = _vector_of(*signature.args)
-        left, right = (as_vector(context, builder, a, t, vector) for a, t in zip(arguments, signature.args, strict=True))
+        pairs = zip(arguments, signature.args, strict=True)
+        left, right = (as_vector(context, builder, a, t, vector) for a, t in pairs)
         return emit(builder, left, right)
 
     for pair in ((Vector, Vector), (Vector, types.Number), (types.Number, Vector)):
@@ -370,17 +371,6 @@ def minimum(typingctx, x, y):
 
 
 @intrinsic
-def lane_numbers(typingctx, like):
-    """0, 1, 2 ... as a vector of ``like``'s element type (a pointer or a vector)."""
-    vector = Vector(like.dtype)
-
-    def codegen(context, builder, signature, arguments):
-        return ir.Constant(context.get_value_type(signature.return_type), list(range(vector.lanes)))
-
-    return vector(like), codegen
-
-
-@intrinsic
 def first_lanes(typingctx, count):
     """The mask of the first ``count`` lanes."""
 
@@ -409,8 +399,8 @@ def sum_lanes(builder, value):
 def sum_lanes_of_all(builder, values):
     """LLVM: the sums of the lanes of several vectors, as scalars, in the order of additions of ``sum_lanes``.
 
-    Two vectors at a time are folded into one that holds half as many partial sums of each.  This takes two shuffles and an
-    addition for each vector; summing them one by one takes as much for each halving of each vector.
+    Two vectors at a time are folded into one that holds half as many partial sums of each.  This takes two shuffles and
+    an addition for each vector; summing them one by one takes as much for each halving of each vector.
     """
     lanes = values[0].type.count
     index_type = ir.VectorType(ir.IntType(32), lanes)
