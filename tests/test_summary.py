@@ -65,6 +65,16 @@ def test_operators_outside_of_layers_and_shared_weights() -> None:
     assert "forward" not in model.conv.__dict__
 
 
+def test_resnet20() -> None:
+    """He et al. 2016, table 6: 0.27 million parameters; the shortcuts with weights are ours."""
+    summary = summarise(models.build("resnet20"), (3, 32, 32))
+    layers = {layer.name: layer for layer in summary.layers if layer.name}
+    assert layers["bn1"].output_shape == (1, 16, 32, 32) and layers["bn1"].multiply_adds == 0
+    assert layers["conv1"].multiply_adds == 32 * 32 * 16 * 27
+    assert layers["layer3.2.bn2"].parameters == 128
+    assert summary.parameters == sum(parameter.data.size for parameter in models.build("resnet20").parameters())
+
+
 def test_an_image_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="expects 1 input channels, x has 3"):
         summarise(models.lenet5(), (3, 32, 32))

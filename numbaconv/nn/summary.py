@@ -24,7 +24,7 @@ class LayerSummary:
         kind: class of the module, or name of the operator.
         output_shape: of one image, with a batch of 1 in front.
         parameters: number of parameters, shared ones counted where they come first.
-        multiply_adds: for one image; of operators that have weights, the bias not counted.
+        multiply_adds: for one image; of convolutions and matrix products, the bias not counted.
         receptive_field: input pixels that one output pixel depends on, for each spatial dimension, clipped to the
             input; where the layer's output has no pixels, the whole input.
         output_bytes: size of the output for one image.
@@ -87,10 +87,9 @@ def summarise(model: Module, shape: Sequence[int], dtype: Any = np.float32) -> M
     fields = _ReceptiveFields(image)
     counted: set[int] = set()
     layers = []
-    for name, kind, nodes in _in_order(calls, graph.nodes):
+    for name, kind, nodes, output in _in_order(calls, graph.nodes):
         for node in nodes:
             fields.pass_through(node)
-        output = nodes[-1].outputs[0]
         variables = [v for node in nodes for v in _parameters(node) if id(v) not in counted]
         counted.update(map(id, variables))
         layers.append(
@@ -99,7 +98,7 @@ def summarise(model: Module, shape: Sequence[int], dtype: Any = np.float32) -> M
                 kind=kind,
                 output_shape=output.shape,
                 parameters=sum(variable.data.size for variable in variables),
-                multiply_adds=sum(int(node.flops) // 2 for node in nodes if _parameters(node)),
+                multiply_adds=sum(int(node.flops) // 2 for node in nodes if _has_weights(node)),
                 receptive_field=fields.of(output),
                 output_bytes=output.size * output.dtype.itemsize,
             )
@@ -112,12 +111,13 @@ def summarise(model: Module, shape: Sequence[int], dtype: Any = np.float32) -> M
 
 @dataclass(frozen=True)
 class _Call:
-    """One call of a module without children: the nodes it appended."""
+    """One call of a module without children: the nodes it appended, and what it returned."""
 
     name: str
     kind: str
     first: int
     last: int
+    output: Tensor
 
 
 @contextmanager
@@ -129,7 +129,7 @@ def _recorded_calls(model: Module, graph: Graph) -> Iterator[list[_Call]]:
         def forward(*args: Any) -> Any:
             first = len(graph.nodes)
             result = type(module).forward(module, *args)
-            calls.append(_Call(name, type(module).__name__, first, len(graph.nodes)))
+            calls.append(_Call(name, type(module).__name__, first, len(graph.nodes), result))
             return result
 
         return forward
@@ -145,22 +145,29 @@ def _recorded_calls(model: Module, graph: Graph) -> Iterator[list[_Call]]:
             del module.__dict__["forward"]
 
 
-def _in_order(calls: Sequence[_Call], nodes: Sequence[Node]) -> Iterator[tuple[str, str, Sequence[Node]]]:
-    """Yield name, kind and nodes of every call, and of every node between calls."""
+def _in_order(
+    calls: Sequence[_Call], nodes: Sequence[Node]
+) -> Iterator[tuple[str, str, Sequence[Node], Tensor]]:
+    """Yield name, kind, nodes and output of every call, and of every node between calls."""
     position = 0
     for call in calls:
         for node in nodes[position : call.first]:
-            yield "", node.op.name, [node]
+            yield "", node.op.name, [node], node.outputs[0]
         if call.first < call.last:
-            yield call.name, call.kind, nodes[call.first : call.last]
+            yield call.name, call.kind, nodes[call.first : call.last], call.output
         position = call.last
     for node in nodes[position:]:
-        yield "", node.op.name, [node]
+        yield "", node.op.name, [node], node.outputs[0]
 
 
 def _parameters(node: Node) -> list[Variable]:
     sources = (_source(tensor) for tensor in node.inputs)
     return [source for source in sources if isinstance(source, Variable) and source.trainable]
+
+
+def _has_weights(node: Node) -> bool:
+    """Tell whether a node multiplies by a matrix of weights, rather than scales or shifts by a row."""
+    return any(variable.data.ndim > 1 for variable in _parameters(node))
 
 
 def _source(tensor: Tensor) -> Any:
