@@ -8,10 +8,10 @@ import pytest
 
 from numbaconv.kernels.cpu import math as vector_math
 from numbaconv.kernels.cpu.native import Pointer, call, kernel
-from numbaconv.kernels.cpu.target import LANES
+from numbaconv.kernels.cpu.target import LANES, has_fma
 from numbaconv.kernels.cpu.vector import load_first, store_first
 
-#: Bounds that the module promises, in units of the last place.
+#: Bounds that the module promises, in units of the last place; without fused multiply-adds they are one larger.
 BOUNDS = {"exp": 1.0, "expm1": 3.0, "log": 1.0, "tanh": 5.0, "sigmoid": 3.0}
 FLOATS = [np.float32, np.float64]
 INF, NAN = np.inf, np.nan
@@ -94,9 +94,11 @@ def test_error_stays_within_the_bound(function: str, dtype: Any) -> None:
         x = x[~(x > (88 if dtype == np.float32 else 709))]
     found = evaluate(function, x)
     error = errors(found, exact(function, x))
-    exactness = 0.0 if np.finfo(np.longdouble).nmant > 52 or dtype == np.float32 else 1.0
+    bound = BOUNDS[function] + (0.0 if has_fma() else 1.0)
+    if dtype == np.float64 and np.finfo(np.longdouble).nmant == 52:
+        bound += 1.0  # what is called exact here is not
     worst = int(np.argmax(error))
-    assert error[worst] <= BOUNDS[function] + exactness, f"{error[worst]} at {x[worst]!r}: {found[worst]!r}"
+    assert error[worst] <= bound, f"{error[worst]} at {x[worst]!r}: {found[worst]!r}"
 
 
 def test_bounds_are_those_of_the_documentation() -> None:

@@ -1,7 +1,8 @@
 """Elementary functions of vectors, written out as polynomials.
 
 Numba calls the C library for ``math.exp`` and its kin, one number at a time; these work on whole vectors.  Errors are
-bounded by tests, in units of the last place: exp 1, log 1, tanh 5, sigmoid 3, expm1 3 (float32 and float64).
+bounded by tests, in units of the last place: exp 1, log 1, tanh 5, sigmoid 3, expm1 3 (float32 and float64; one more
+on CPUs without fused multiply-adds).
 
 Method: Cody & Waite, Software Manual for the Elementary Functions (1980): exp by reduction to |r| <= ln(2)/2, log by
 reduction to [sqrt(1/2), sqrt(2)).

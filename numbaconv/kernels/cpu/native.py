@@ -317,8 +317,9 @@ class Specialised:
         return f"{self.kernel.make.__qualname__}[{values}]"
 
     def path(self) -> Path | None:
+        """The object file, or None: without a cache, and for kernels without a source file (typed into a console)."""
         folder = cache_folder()
-        if folder is None:
+        if folder is None or not os.path.exists(inspect.getfile(self.kernel.make)):
             return None
         make = self.kernel.make
         sources = [inspect.getfile(make), *(inspect.getfile(sys.modules[m]) for m in self._homes())]

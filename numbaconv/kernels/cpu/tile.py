@@ -16,7 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .target import LANES, TILES, instruction_set
+from .target import LANES, TILES, has_fma, instruction_set
 from .vector import (
     broadcast,
     constant,
@@ -32,9 +32,19 @@ I64 = ir.IntType(64)
 
 
 def tiles_for(itemsize: int) -> tuple[tuple[int, int], ...]:
-    """Register tiles (rows, vectors) for a dtype; a vector of float64 fills two registers."""
-    tiles = TILES[instruction_set()][2]
-    return tiles if itemsize == 4 else tuple(dict.fromkeys((max(1, m // 2), v) for m, v in tiles))
+    """Register tiles (rows, vectors) for a dtype whose sums and operands fit into the registers.
+
+    A vector of float64 fills two registers, so these tiles have half the rows.
+    """
+    _, registers, tiles = TILES[instruction_set()]
+    each = itemsize // 4
+
+    def fits(rows: int, vectors: int) -> bool:
+        columns = vectors if rows > 1 else 1  # a column that serves one row is read when it is needed
+        others = 1 if has_fma() else 2  # the row, and the product where it is not added at once
+        return (rows * vectors + columns) * each + others <= registers
+
+    return tuple(t for t in dict.fromkeys((max(1, m // each), v) for m, v in tiles) if fits(*t))
 
 
 def product(rows: int, vectors: int) -> Any:
@@ -115,6 +125,8 @@ def _tile(rows: int, vectors: int, read_row, write) -> Any:
                     for v in range(vectors):
                         place = sums[m * vectors + v]
                         builder.store(fused_multiply_add(builder, row, columns[v], builder.load(place)), place)
+                innermost = builder.block
+            _forbid_unrolling(builder.module, innermost.terminator)
             targets = [
                 _at(builder, _at(builder, c, c_row, m), c_vector, v) for m in range(rows) for v in range(vectors)
             ]
@@ -124,6 +136,14 @@ def _tile(rows: int, vectors: int, read_row, write) -> Any:
         return types.void(a, b, c, four, four, four, one, one, one, one, one), codegen
 
     return tile
+
+
+def _forbid_unrolling(module, branch) -> None:
+    """Mark the loop that ``branch`` closes: its registers are full, a second copy would only spill them."""
+    flag = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+    loop = module.add_metadata([flag, ir.MetaDataString(module, f"numbaconv.loop.{len(module.metadata)}")])
+    loop.operands = (loop, flag)
+    branch.set_metadata("llvm.loop", loop)
 
 
 def _at(builder, pointer, stride, number: int):
