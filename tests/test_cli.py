@@ -42,11 +42,12 @@ def numbaconv(*arguments: object, cwd: Path, **environment: str) -> subprocess.C
     )
 
 
-def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
+def start(*arguments: object, cwd: Path, **environment: str) -> subprocess.Popen[str]:
     """Begin to run the command line, with Ctrl-C as a terminal would have it."""
     return subprocess.Popen(
         [*PROGRAM, *map(str, arguments)],
         cwd=cwd,
+        env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -483,6 +484,17 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(tmp_path: Path, unbrok
     metrics = [run / "metrics.csv" for run in (tmp_path / "run", unbroken)]
     ours, theirs = ([line.split(",")[:7] for line in path.read_text().splitlines()] for path in metrics)
     assert ours == theirs
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+def test_ctrl_c_while_compiling_ends_in_one_line(tmp_path: Path) -> None:
+    process = start("train", "--out", "run", cwd=tmp_path, NUMBACONV_CACHE_DIR=str(tmp_path / "empty"))
+    assert process.stdout is not None and process.stdout.readline() == "Compiling kernels ...\n"
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    code, _, err = finish(process)
+    assert code == 130
+    assert len(err.splitlines()) == 1 and "numbaconv train --resume run" in err
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")

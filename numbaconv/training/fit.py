@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class _Stop(Exception):
-    """Ctrl-C was pressed, and no step is under way."""
+    """Ctrl-C was pressed, and neither a step nor the compiling of a kernel is under way."""
 
 
 class Fit:
@@ -80,10 +81,10 @@ class Fit:
                 f"fit: the epoch in progress has seen {state.position:,} images, there are {len(self.train.labels):,}"
             )
         last = epochs if resume else state.epoch + epochs
-        self._compile(on_compile)
         with deferred_interrupt() as interrupt:
-            self._tell_start(last)
             try:
+                self._compile(on_compile, interrupt)
+                self._tell_start(last)
                 while state.epoch < last:
                     self._epoch(interrupt)
             except _Stop:
@@ -143,13 +144,22 @@ class Fit:
             },
         }
 
-    def _compile(self, on_compile: OnCompile | None) -> None:
+    def _compile(self, on_compile: OnCompile | None, interrupt: Interrupt) -> None:
         """Make all plans now, so that no epoch has compiling in its time."""
+        thread = threading.current_thread()
+
+        def between(done: int, total: int, name: str) -> None:
+            if on_compile is not None:
+                on_compile(done, total, name)
+            # Kernels are compiled in several threads; the one that waits for all of them is to stop.
+            if interrupt.requested and threading.current_thread() is thread:
+                raise _Stop
+
         for size in self.trainer.batch_sizes(len(self.train.labels)):
-            self.trainer.train_step(self.train, size, on_compile)
+            self.trainer.train_step(self.train, size, between)
         if self.validation is not None:
             for size in self.trainer.batch_sizes(len(self.validation.labels)):
-                self.trainer.eval_step(self.validation, size, on_compile)
+                self.trainer.eval_step(self.validation, size, between)
 
     def _tell_start(self, last: int) -> None:
         trainer, state = self.trainer, self.trainer.state
