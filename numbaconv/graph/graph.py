@@ -218,6 +218,8 @@ class Graph:
         if leaf.spec != value.spec:
             given, planned = f"{value.shape}, {value.dtype}", f"{leaf.shape}, {leaf.dtype}"
             raise ValueError(f"an update of shape {given} for a leaf of {planned}")
+        if any(leaf is other for other, _ in self.updates):
+            raise ValueError("this leaf has an update already")
         self.updates.append((leaf, value))
 
     def next_salt(self) -> int:

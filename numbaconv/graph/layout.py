@@ -40,17 +40,17 @@ class Assembly:
             buffer = buffer_for(leaf.shape, leaf.dtype, PLAIN, 1)
             buffer.leaf = i
             self.buffers[id(leaf), PLAIN, 1] = buffer
-        leaf_of_value = {id(value): leaf for leaf, value in graph.updates}
-        done_in_place: set[int] = set()
+        self._in_place = in_place_updates(graph, nodes)
         for node in nodes:
-            self._lower(node, leaf_of_value, done_in_place)
+            self._lower(node)
         self.program.label = "output"
         for t in graph.outputs:
             self.outputs.append(self._result(t))
         self.program.label = "update"
-        for leaf, value in graph.updates:
-            if id(value) not in done_in_place:
-                copy_step(self.program, self.get(value, PLAIN, 1), self.buffers[id(leaf), PLAIN, 1])
+        done = {id(leaf) for leaf in self._in_place.values()}
+        copies = [(self._old_value(value), leaf) for leaf, value in graph.updates if id(leaf) not in done]
+        for source, leaf in copies:
+            copy_step(self.program, source, self.buffers[id(leaf), PLAIN, 1])
 
     def lanes(self, batch: int) -> int:
         lanes = lanes_for(batch)
@@ -78,7 +78,7 @@ class Assembly:
     def _has_batch_form(self, t: Tensor) -> bool:
         return any(i == id(t) and layout == BATCH for i, layout, _ in self.buffers)
 
-    def _lower(self, node: Node, leaf_of_value: dict[int, Tensor], done_in_place: set[int]) -> None:
+    def _lower(self, node: Node) -> None:
         row = LOWERINGS.get(node.op.name)
         if row is None:
             raise NotImplementedError(f"{node.op.name} has no CPU kernel")
@@ -95,12 +95,10 @@ class Assembly:
         self.program.label = "reorder"
         inputs = [self.get(t, w, lanes) for t, w in zip(node.inputs, wanted, strict=True)]
         outputs = []
-        for position, (t, layout) in enumerate(zip(node.outputs, given, strict=True)):
-            leaf = leaf_of_value.get(id(t))
-            taken = node.op.in_place.get(position)
-            if leaf is not None and taken is not None and node.inputs[taken] is leaf:
+        for t, layout in zip(node.outputs, given, strict=True):
+            leaf = self._in_place.get(id(t))
+            if leaf is not None:
                 buffer = self.buffers[id(leaf), PLAIN, 1]
-                done_in_place.add(id(t))
             else:
                 buffer = buffer_for(t.shape, t.dtype, layout, lanes if layout != PLAIN else 1)
             self.buffers[id(t), layout, buffer.lanes if layout != PLAIN else 1] = buffer
@@ -116,7 +114,35 @@ class Assembly:
     def _result(self, t: Tensor) -> Buffer:
         buffer = self.get(t, PLAIN, 1)
         if buffer.leaf is not None or any(buffer is b for b in self.outputs):
-            copy = buffer_for(t.shape, t.dtype, PLAIN, 1)
-            copy_step(self.program, buffer, copy)
-            return copy
+            return self._copy(t, buffer)
         return buffer
+
+    def _old_value(self, t: Tensor) -> Buffer:
+        """``t`` where updates of leaves do not change it."""
+        buffer = self.get(t, PLAIN, 1)
+        return buffer if buffer.leaf is None else self._copy(t, buffer)
+
+    def _copy(self, t: Tensor, buffer: Buffer) -> Buffer:
+        copy = buffer_for(t.shape, t.dtype, PLAIN, 1)
+        copy_step(self.program, buffer, copy)
+        return copy
+
+
+def in_place_updates(graph: Graph, nodes: list[Node]) -> dict[int, Tensor]:
+    """For values that are written straight into the array of the leaf they update, that leaf.
+
+    Their operators allow it, and nothing needs the leaf's old value later.
+    """
+    place = {id(node): i for i, node in enumerate(nodes)}
+    last_use = {id(t): i for i, node in enumerate(nodes) for t in node.inputs}
+    kept = {id(t) for t in (*graph.outputs, *(value for _, value in graph.updates))}
+    found: dict[int, Tensor] = {}
+    for leaf, value in graph.updates:
+        node = value.node
+        if node is None or id(value) in found or id(leaf) in kept:
+            continue
+        position = next(i for i, t in enumerate(node.outputs) if t is value)
+        taken = node.op.in_place.get(position)
+        if taken is not None and node.inputs[taken] is leaf and last_use[id(leaf)] == place.get(id(node)):
+            found[id(value)] = leaf
+    return found

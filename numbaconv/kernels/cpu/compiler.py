@@ -5,6 +5,7 @@ Whatever a helper cannot do is compiled here when it is needed.
 """
 
 import collections
+import contextlib
 import importlib
 import json
 import os
@@ -58,6 +59,12 @@ def compile_kernels(kernels: Iterable[Specialised], on_compile: OnCompile | None
         for process in processes:
             process.kill()
             process.wait()
+        for process, thread in zip(processes, threads, strict=False):
+            thread.join()
+            for pipe in (process.stdin, process.stdout):
+                with contextlib.suppress(OSError):  # what a killed helper did not read
+                    assert pipe is not None
+                    pipe.close()
     return len(missing)
 
 
