@@ -17,11 +17,11 @@ import math
 from numba import njit
 
 from .activation import ACTIVATIONS
-from .lowering import BATCH, FILTER, FILTER_TRANSPOSED, PLAIN, ceil_div, lowering
+from .lowering import BATCH, FILTER, FILTER_TRANSPOSED, PLAIN, Buffer, ceil_div, lowering
 from .native import Ints, Pointer, kernel
 from .target import LANES
 from .tile import lane_sum, product, product_first, tiles_for
-from .vector import at, load, load_first, reduce_add, splat, store, store_first
+from .vector import at, load, load_first, reduce_add, splat, store, store_first, transpose
 
 #: What one pass of the weight gradient may touch: most of a first-level cache.
 PASS_BYTES = 36 * 1024
@@ -206,30 +206,43 @@ def correlate(T, images, rows, vectors, tail, activation, bias):
 
 
 @kernel
-def correlate_weights(T, images, rows, vectors, row_tail, vector_tail, merge):
+def correlate_weights(T, form, rows, vectors, row_tail, vector_tail, merge):
     """Partial sums of the weight gradient over a group of blocks; a unit is one plane and row of the filter.
 
-    Images in lanes: tile rows are output channels, vectors are taps and input channels, lanes are summed.
-    Channels in lanes: tile rows are taps and input channels, vectors are output channels.
+    Images in lanes (``form`` "images"): tile rows are output channels, vectors are taps and input channels, lanes are
+    summed.  The same with the input's pixels turned ("turned", see ``turn_pixels``): vectors are input channels, images are one
+    more sum.  Channels in lanes ("channels"): tile rows are taps and input channels, vectors are output channels.
     ``merge``: a row's taps and channels are one contiguous run; else each tap is a run of its own.
     """
+    turned = form == "turned"
+    make, p_vector = (product, LANES) if turned else (lane_sum, 1)
+
+    @njit(error_model="numpy")
+    def sums(planes, rows, pixels):
+        """The lengths of a tile's four sums."""
+        return (planes, rows, pixels, LANES) if turned else (planes, rows, 1, pixels)
+
+    @njit(error_model="numpy")
+    def strides(plane, row, pixel, image):
+        return (plane, row, pixel, image) if turned else (plane, row, 0, pixel)
+
     def along_vectors(height):
         """The loop over a run's vectors for tiles of ``height`` rows."""
-        tile, narrow, column = lane_sum(height, vectors), lane_sum(height, max(vector_tail, 1)), lane_sum(height, 1)
+        tile, narrow, column = make(height, vectors), make(height, max(vector_tail, 1)), make(height, 1)
 
         @njit(error_model="numpy")
         def walk(x, g, p, runs, counts, x_strides, g_strides, p_row, again):
             v = 0
             while v < runs:
-                xv, pv, left = at(x, v * LANES), at(p, v), runs - v
+                xv, pv, left = at(x, v * LANES), at(p, v * p_vector), runs - v
                 if left >= vectors:
-                    tile(g, xv, pv, counts, g_strides, x_strides, LANES, LANES, p_row, 1, again)
+                    tile(g, xv, pv, counts, g_strides, x_strides, LANES, LANES, p_row, p_vector, again)
                     v += vectors
                 elif vector_tail and left == vector_tail:
-                    narrow(g, xv, pv, counts, g_strides, x_strides, LANES, LANES, p_row, 1, again)
+                    narrow(g, xv, pv, counts, g_strides, x_strides, LANES, LANES, p_row, p_vector, again)
                     v += vector_tail
                 else:
-                    column(g, xv, pv, counts, g_strides, x_strides, LANES, LANES, p_row, 1, again)
+                    column(g, xv, pv, counts, g_strides, x_strides, LANES, LANES, p_row, p_vector, again)
                     v += 1
 
         return walk
@@ -256,11 +269,11 @@ def correlate_weights(T, images, rows, vectors, row_tail, vector_tail, merge):
                     line(at(x, m), gk, at(pk, m * p_row), counts, x_strides, g_strides, 1, LANES, p_row, LANES, again)
                     m += 1
 
-    if images:
-        tall, short = along_vectors(rows), along_vectors(max(row_tail, 1))
-    else:
+    if form == "channels":
         tile, line = product(rows, vectors), product(1, vectors)
-    run = run_of_images if images else run_of_channels
+    else:
+        tall, short = along_vectors(rows), along_vectors(max(row_tail, 1))
+    run = run_of_channels if form == "channels" else run_of_images
 
     def loop(
         begin, end, block: int, first: int, x: Pointer, g: Pointer, p: Pointer,
@@ -278,8 +291,8 @@ def correlate_weights(T, images, rows, vectors, row_tail, vector_tail, merge):
             start_h = tap_h * heights[5] - heights[4]
             low_d, high_d = _inside(start_d, planes[3], planes[0], planes[1])
             low_h, high_h = _inside(start_h, heights[3], heights[0], heights[1])
-            x_strides = (planes[3] * x_plane, heights[3] * x_row, 0, stride_w * x_column)
-            g_strides = (g_plane, g_row, 0, g_column)
+            x_strides = strides(planes[3] * x_plane, heights[3] * x_row, stride_w * x_column, x_column // LANES)
+            g_strides = strides(g_plane, g_row, g_column, 1)
             for group in range(groups):
                 pg = at(p, group * p_group + unit * taps_w * p_tap)
                 begin_h = low_h
@@ -295,7 +308,7 @@ def correlate_weights(T, images, rows, vectors, row_tail, vector_tail, merge):
                         _, inner = _inside(dilation_w * (taps_w - 1) - pad_w, stride_w, out_w, in_w)
                         inner = max(left, inner)
                         run(at(xg, (left * stride_w - pad_w) * x_column), at(gg, left * g_column), pg, taps_w * depth,
-                            outputs, (deep, high, 1, inner - left), x_strides, g_strides, p_row, more)  # fmt: skip
+                            outputs, sums(deep, high, inner - left), x_strides, g_strides, p_row, more)  # fmt: skip
                         q = 0
                         while q < out_w:  # pixels at the borders, where some taps fall outside
                             if left <= q < inner:
@@ -304,14 +317,14 @@ def correlate_weights(T, images, rows, vectors, row_tail, vector_tail, merge):
                             first_tap, end_tap = _inside(q * stride_w - pad_w, dilation_w, taps_w, in_w)
                             run(at(xg, (q * stride_w - pad_w + first_tap * dilation_w) * x_column),
                                 at(gg, q * g_column), at(pg, first_tap * p_tap), (end_tap - first_tap) * depth,
-                                outputs, (deep, high, 1, 1), x_strides, g_strides, p_row, 1)  # fmt: skip
+                                outputs, sums(deep, high, 1), x_strides, g_strides, p_row, 1)  # fmt: skip
                             q += 1
                     else:
                         for tap in range(taps_w):
                             start = tap * dilation_w - pad_w
                             left, right = _inside(start, stride_w, out_w, in_w)
                             run(at(xg, (start + left * stride_w) * x_column), at(gg, left * g_column),
-                                at(pg, tap * p_tap), depth, outputs, (deep, high, 1, right - left),
+                                at(pg, tap * p_tap), depth, outputs, sums(deep, high, right - left),
                                 x_strides, g_strides, p_row, more)  # fmt: skip
                     begin_h = max(end_h, begin_h + 1)
 
@@ -390,15 +403,28 @@ def outer_sums(T, rows, vectors, tail):
 
 
 @kernel
-def transpose_lanes(T):
-    """[features][lanes] to [lanes][features]; a unit is one lane."""
+def turn_pixels(T):
+    """[pixels][channels][lanes] to [pixels][lanes][channels, padded]; a unit is a vector of a pixel's channels.
 
-    def loop(begin, end, block: int, first: int, x: Pointer, y: Pointer, features: int, y_row: int):
-        for lane in range(begin, end):
-            for c in range(features):
-                y[lane * y_row + c] = x[c * LANES + lane]
+    Channels are read in whole vectors: in the padding stands what lies behind a pixel.
+    """
+
+    def loop(begin, end, block: int, first: int, x: Pointer, y: Pointer, channels: int, row: int):
+        vectors = row // LANES
+        for unit in range(begin, end):
+            pixel = unit // vectors
+            c = (unit - pixel * vectors) * LANES
+            transpose(at(x, (pixel * channels + c) * LANES), LANES, at(y, pixel * LANES * row + c), row)
 
     return loop
+
+
+def _turned(program, x) -> Buffer:
+    """A batch with the images of each pixel one after another, channels in vectors."""
+    row = ceil_div(x.channels, LANES) * LANES
+    turned = program.per_block(x, x.pixels * LANES * row)
+    program.step(turn_pixels(x.dtype), (x,), (turned,), (x.channels, row), x.pixels * row // LANES)
+    return turned
 
 
 # ------------------------------------------------------------------------------------------------ choosing tiles
@@ -551,36 +577,43 @@ def lower_conv_weight_grad(program, node, inputs, outputs):
     out_sizes, in_sizes = three(g.spatial, 1), three(x.spatial, 1)
     images = x.lanes > 1
     depth, per_group, taps = x.channels // groups, g.channels // groups, math.prod(kernel_)
-    contiguous = groups == 1 and dilation[2] == 1
-    merge = contiguous and (before[2] == 0 or depth < 4)
+    line = ceil_div(depth, LANES) * LANES
+    form = "images" if images else "channels"
+    if images and groups == 1 and line > LANES and 4 * depth >= 3 * line:  # channels fill two vectors or more
+        form = "turned"
+    merge = form != "turned" and groups == 1 and dilation[2] == 1 and (before[2] == 0 or depth < 4)
     run = kernel_[2] * depth if merge else depth
     itemsize = x.dtype.itemsize
-    if images:
-        rows, vectors = choose_tile(itemsize, per_group, [(run - run % v, 1) for v in (1,)], cut_rows=True)
-        row_tail, vector_tail = per_group % rows, run % vectors
-        line, partial = 0, w.elements
-        p_output, p_tap, p_input, p_group = taps * depth, depth, 1, per_group * taps * depth
-        p_row = p_output
-    else:
+    if form == "channels":
         rows, vectors = choose_tile(itemsize, run, [(ceil_div(per_group, LANES), 1)], cut_rows=False)
         row_tail = vector_tail = 0
         line = ceil_div(per_group, vectors * LANES) * vectors * LANES
         partial = groups * taps * depth * line
         p_output, p_tap, p_input, p_group = 1, depth * line, line, taps * depth * line
         p_row = line
+    else:
+        if form == "turned":
+            run = line // LANES
+        else:
+            line = depth
+        rows, vectors = choose_tile(itemsize, per_group, [(run, 1)], cut_rows=True)
+        row_tail, vector_tail = per_group % rows, run % vectors
+        p_output, p_tap, p_input, p_group = taps * line, line, 1, per_group * taps * line
+        p_row, partial = p_output, g.channels * taps * line
     # what a tile reads of the gradient stays in the first-level cache while the input passes by
     row_bytes = out_sizes[2] * x.lanes * itemsize * (rows + vectors if images else per_group + rows)
-    pass_rows = max(1, PASS_BYTES // max(1, row_bytes))
+    pass_rows = out_sizes[1] if form == "turned" else max(1, PASS_BYTES // max(1, row_bytes))
     partials = program.per_group(x, partial)
     kernel_grad = correlate_weights(
-        x.dtype, images=images, rows=rows, vectors=vectors, row_tail=row_tail, vector_tail=vector_tail, merge=merge
+        x.dtype, form=form, rows=rows, vectors=vectors, row_tail=row_tail, vector_tail=vector_tail, merge=merge
     )
+    source, channels = (_turned(program, x), line) if form == "turned" else (x, x.channels)
     constants = (
         *(v for d in zip(out_sizes, in_sizes, kernel_, stride, before, dilation, strict=True) for v in d),
-        *_row_strides(in_sizes, x.channels, x.lanes), *_row_strides(out_sizes, g.channels, g.lanes),
-        groups, depth, per_group, x.lanes, p_row, p_tap, p_group, pass_rows,
+        *_row_strides(in_sizes, channels, x.lanes), *_row_strides(out_sizes, g.channels, g.lanes),
+        groups, run if form == "turned" else depth, per_group, x.lanes, p_row, p_tap, p_group, pass_rows,
     )  # fmt: skip
-    program.step(kernel_grad, (x, g), (partials,), constants, kernel_[0] * kernel_[1], flops=node.flops)
+    program.step(kernel_grad, (source, g), (partials,), constants, kernel_[0] * kernel_[1], flops=node.flops)
     constants = (
         partials.copies, partials.stride, per_group, depth, taps, p_group, p_output, p_input, p_tap,
     )  # fmt: skip
@@ -594,8 +627,7 @@ def lower_linear_weight_grad(program, node, inputs, outputs):
     features, classes = x.channels, g.channels
     row = ceil_div(features, LANES) * LANES
     if x.lanes > 1:
-        rows_of_images = program.per_block(x, x.lanes * row)
-        program.step(transpose_lanes(x.dtype), (x,), (rows_of_images,), (features, row), LANES)
+        rows_of_images = _turned(program, x)
         x_strides = (0, 0, rows_of_images.stride, row)
     else:
         rows_of_images = x

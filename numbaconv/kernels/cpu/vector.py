@@ -507,3 +507,32 @@ def lane_of(typingctx, x, lane):
         return builder.extract_element(*arguments)
 
     return x.dtype(x, types.int64), codegen
+
+
+@intrinsic
+def transpose(typingctx, source, source_row, target, target_row):
+    """Write the transpose of ``LANES`` rows of ``LANES`` numbers; rows lie ``source_row`` and ``target_row`` elements apart.
+
+    Row i is riffled into row i + LANES / 2, like a deck of cards; after log2(LANES) rounds rows are columns.
+    """
+    half = LANES // 2
+    low = [i // 2 + i % 2 * LANES for i in range(LANES)]
+    high = [half + i for i in low]
+
+    def codegen(context, builder, signature, arguments):
+        source, source_row, target, target_row = arguments
+        vector = ir.VectorType(source.type.pointee, LANES)
+        index = ir.VectorType(ir.IntType(32), LANES)
+
+        def row(pointer, stride, number):
+            return builder.gep(pointer, [builder.mul(stride, ir.Constant(ir.IntType(64), number))])
+
+        values = [vector_load(builder, row(source, source_row, i), vector) for i in range(LANES)]
+        for _ in range(LANES.bit_length() - 1):
+            pairs = [(values[i], values[i + half]) for i in range(half)]
+            values = [builder.shuffle_vector(a, b, ir.Constant(index, order)) for a, b in pairs for order in (low, high)]
+        for i, value in enumerate(values):
+            vector_store(builder, value, row(target, target_row, i))
+        return context.get_dummy_value()
+
+    return types.void(source, types.int64, target, types.int64), codegen
