@@ -209,9 +209,10 @@ def correlate(T, images, rows, vectors, tail, activation, bias):
 def correlate_weights(T, form, rows, vectors, row_tail, vector_tail, merge):
     """Partial sums of the weight gradient over a group of blocks; a unit is one plane and row of the filter.
 
-    Images in lanes (``form`` "images"): tile rows are output channels, vectors are taps and input channels, lanes are
-    summed.  The same with the input's pixels turned ("turned", see ``turn_pixels``): vectors are input channels, images are one
-    more sum.  Channels in lanes ("channels"): tile rows are taps and input channels, vectors are output channels.
+    ``form`` "images", images in lanes: tile rows are output channels, vectors are taps and input channels, and the
+    lanes are summed.  "turned", the same with the input's pixels turned (see ``turn_pixels``): vectors are input
+    channels, and the images are one more sum.  "channels", channels in lanes: tile rows are taps and input channels,
+    vectors are output channels.
     ``merge``: a row's taps and channels are one contiguous run; else each tap is a run of its own.
     """
     turned = form == "turned"

@@ -511,9 +511,9 @@ def lane_of(typingctx, x, lane):
 
 @intrinsic
 def transpose(typingctx, source, source_row, target, target_row):
-    """Write the transpose of ``LANES`` rows of ``LANES`` numbers; rows lie ``source_row`` and ``target_row`` elements apart.
+    """Write the transpose of ``LANES`` rows of ``LANES`` numbers.
 
-    Row i is riffled into row i + LANES / 2, like a deck of cards; after log2(LANES) rounds rows are columns.
+    Rows lie ``source_row`` elements apart, the transpose's ``target_row``.  Row i is riffled into row i + LANES / 2, like a deck of cards; after log2(LANES) rounds rows are columns.
     """
     half = LANES // 2
     low = [i // 2 + i % 2 * LANES for i in range(LANES)]
@@ -530,7 +530,8 @@ def transpose(typingctx, source, source_row, target, target_row):
         values = [vector_load(builder, row(source, source_row, i), vector) for i in range(LANES)]
         for _ in range(LANES.bit_length() - 1):
             pairs = [(values[i], values[i + half]) for i in range(half)]
-            values = [builder.shuffle_vector(a, b, ir.Constant(index, order)) for a, b in pairs for order in (low, high)]
+            orders = [ir.Constant(index, order) for order in (low, high)]
+            values = [builder.shuffle_vector(a, b, order) for a, b in pairs for order in orders]
         for i, value in enumerate(values):
             vector_store(builder, value, row(target, target_row, i))
         return context.get_dummy_value()
