@@ -513,7 +513,8 @@ def lane_of(typingctx, x, lane):
 def transpose(typingctx, source, source_row, target, target_row):
     """Write the transpose of ``LANES`` rows of ``LANES`` numbers.
 
-    Rows lie ``source_row`` elements apart, the transpose's ``target_row``.  Row i is riffled into row i + LANES / 2, like a deck of cards; after log2(LANES) rounds rows are columns.
+    Rows lie ``source_row`` elements apart, the transpose's ``target_row``.  Row i is riffled into row i + LANES / 2,
+    like a deck of cards; after log2(LANES) rounds rows are columns.
     """
     half = LANES // 2
     low = [i // 2 + i % 2 * LANES for i in range(LANES)]
