@@ -36,6 +36,8 @@ _CONFIGURED = {
     "optimizer": ("optimizer", "name"),
     "schedule": ("schedule", "name"),
     "seed": ("training", "seed"),
+    "shift": ("training", "shift"),
+    "flip": ("training", "flip"),
 }
 
 
@@ -64,6 +66,8 @@ class _Work:
 @click.option(
     "--schedule", default="one-cycle", type=click.Choice(list(_SCHEDULES)), help="Course of the learning rate."
 )
+@click.option("--shift", default=0, type=click.IntRange(min=0), help="Move training images by up to so many pixels.")
+@click.option("--flip", is_flag=True, help="Mirror every other training image.")
 @options.DEVICE
 @options.THREADS
 @click.option("--seed", default=0, type=click.IntRange(min=0), help="Of the first weights and the order of images.")
@@ -113,6 +117,8 @@ def _new_work(chosen: dict[str, Any], quiet: bool) -> _Work:
         mean=dataset.mean,
         std=dataset.std,
         pad=padding(height),
+        shift=chosen["shift"],
+        flip=chosen["flip"],
     )
     folder = chosen["data_dir"]
     config = {"data": {"name": dataset.name, "folder": None if folder is None else str(folder.absolute())}}

@@ -240,12 +240,16 @@ def splitmix(z: int) -> int:
     return z ^ (z >> 31)
 
 
-def dropout_keeps(key: Any, count: int, p: float, salt: int = 0) -> Array:
-    """Whether each of ``count`` elements, in C order, is kept: 32 bits of a counter against p."""
+def random_word(key: Any, position: int, salt: int = 0) -> int:
+    """32 bits of a counter."""
     seed, step = (int(k) % 2**64 for k in key)
     stream = splitmix((splitmix((seed + 0x632BE59BD9B4E019) % 2**64) + step * 0x1E3779B97F4A7C15 + salt) % 2**64)
-    words = (splitmix((stream + i * 0x9E3779B97F4A7C15) % 2**64) >> 32 for i in range(count))
-    return np.array([word >= round(p * 2**32) for word in words])
+    return splitmix((stream + position * 0x9E3779B97F4A7C15) % 2**64) >> 32
+
+
+def dropout_keeps(key: Any, count: int, p: float, salt: int = 0) -> Array:
+    """Whether each of ``count`` elements, in C order, is kept: 32 bits of a counter against p."""
+    return np.array([random_word(key, i, salt) >= round(p * 2**32) for i in range(count)])
 
 
 def dropout(x: Any, p: float = 0.5, training: bool = True, *, key: Any = None) -> Array:
@@ -255,8 +259,17 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, *, key: Any = None) -
     return np.where(dropout_keeps(key, x.size, p).reshape(x.shape), x, 0.0) * (1.0 / (1.0 - p) if p < 1.0 else 0.0)
 
 
-def take_images(images: Any, indices: Any, mean: Any = (0.0,), std: Any = (1.0,), pad: int = 0) -> Array:
-    batch = np.pad(np.asarray(images)[indices], ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+def take_images(images, indices, mean=(0.0,), std=(1.0,), pad=0, shift=0, flip=False, *, key=(0, 0)) -> Array:
+    border = pad + shift
+    batch = np.pad(np.asarray(images)[indices], ((0, 0), (0, 0), (border, border), (border, border)))
+    height, width = np.shape(images)[2] + 2 * pad, np.shape(images)[3] + 2 * pad
+    moved = []
+    for n, image in enumerate(batch):
+        down, right, mirror = (random_word(key, 3 * n + i) for i in range(3))
+        down, right = (word % (2 * shift + 1) for word in (down, right))
+        image = image[:, down : down + height, right : right + width]
+        moved.append(image[:, :, ::-1] if flip and mirror % 2 else image)
+    batch = np.stack(moved) if moved else batch[:, :, :height, :width]
     if batch.dtype != np.uint8:
         return wide(batch)
     mean, std = (wide(a).reshape(-1, 1, 1) for a in (mean, std))

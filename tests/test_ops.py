@@ -267,6 +267,18 @@ def test_take_images(dtype: Any, count: int) -> None:
     assert_close(one, reference.take_images(images, indices, (0.5,) * 3, (0.25,) * 3), tolerance=5e-7)
 
 
+@pytest.mark.parametrize("count", [3, LANES + 1])
+def test_take_images_shifted_and_mirrored(count: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (9, 2, 6, 5)).astype(np.uint8)
+    indices = np.arange(count) % 9
+    for pad, shift, flip in ((0, 2, False), (1, 0, True), (2, 1, True), (0, 9, True)):
+        options = {"mean": (0.1, 0.2), "std": (0.5, 0.6), "pad": pad, "shift": shift, "flip": flip, "key": KEY}
+        expected = reference.take_images(images, indices, **options)
+        assert_close(F.take_images(images, indices, **options), expected, tolerance=5e-7)
+    other = F.take_images(images, indices, shift=2, flip=True, key=KEY + 1)
+    assert np.any(other != F.take_images(images, indices, shift=2, flip=True, key=KEY))
+
+
 def test_take_labels() -> None:
     labels, indices = np.arange(10, 20), np.array([3, 3, 0, 9])
     np.testing.assert_array_equal(F.take_labels(labels, indices), reference.take_labels(labels, indices))

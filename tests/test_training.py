@@ -474,12 +474,13 @@ def test_a_resumed_run_comes_to_the_same_bits(tmp_path: Path, stop: int, optimiz
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == [row.epoch for row in history]
 
 
-def test_dropout_does_not_keep_a_run_from_the_same_bits(tmp_path: Path) -> None:
+def test_dropout_and_augmentation_do_not_keep_a_run_from_the_same_bits(tmp_path: Path) -> None:
     split = make_split()
 
     def fresh() -> Trainer:
         layers = nn.Flatten(), nn.Linear(1024, 10, generator=0), nn.Dropout(0.5)
-        return Trainer(nn.Sequential(*layers), batch_size=BATCH, optimizer=optim.SGD(lr=0.01))
+        sgd = optim.SGD(lr=0.01)
+        return Trainer(nn.Sequential(*layers), batch_size=BATCH, optimizer=sgd, shift=2, flip=True)
 
     unbroken = fresh()
     unbroken.fit(split, epochs=3)
@@ -488,6 +489,15 @@ def test_dropout_does_not_keep_a_run_from_the_same_bits(tmp_path: Path) -> None:
     resumed = fresh()
     resumed.fit(split, epochs=3, run=tmp_path, resume=True)
     assert_same_bits(unbroken, resumed)
+
+
+def test_augmentation_moves_training_images_alone() -> None:
+    images, labels = make_split(BATCH)
+    plain, moved = make_trainer(), make_trainer(shift=3, flip=True)
+    assert plain.evaluate((images, labels))["loss"] == moved.evaluate((images, labels))["loss"]
+    assert plain.step(images, labels) != moved.step(images, labels)
+    first, second = make_trainer(shift=3, flip=True), make_trainer(shift=3, flip=True)
+    assert first.step(images, labels) == second.step(images, labels)
 
 
 def test_a_finished_run_can_be_resumed_for_more_epochs(tmp_path: Path) -> None:
@@ -670,6 +680,7 @@ def test_a_run_killed_at_random_moments_ends_at_the_same_bits(tmp_path: Path, ki
         ({"batch_size": 0}, "batch_size must be 1 or more, got 0"),
         ({"seed": -1}, "seed must be 0 or more"),
         ({"pad": -1}, "pad must be 0 or more, got -1"),
+        ({"shift": -1}, "shift must be 0 or more"),
         ({"std": [1.0, 0.0]}, "std must be above 0 in every channel"),
         ({"model": "lenet5"}, "model must be an nn.Module, got str"),
     ],

@@ -227,8 +227,8 @@ class Graph:
         self._salts += 1
         return self._salts
 
-    def dropout_key(self) -> Tensor:
-        """The key of this graph's random nodes: ``random_key`` if set by a training step, else one drawn now."""
+    def random_key(self) -> Tensor:
+        """The key of this graph's random nodes: the one that a training step has set, else one drawn now."""
         if self._key is None:
             from ..random import next_key
 

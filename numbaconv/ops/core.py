@@ -146,6 +146,22 @@ def dtype_of(value: Any) -> np.dtype:
     return np.dtype(value.dtype) if hasattr(value, "dtype") else np.asarray(value).dtype
 
 
+def random_key(function: str, key: Any, graph: Any) -> tuple[Any, int]:
+    """A checked key [seed, step] for a random node, and the salt that tells it from its graph's other ones.
+
+    Without a key, ``graph`` (None outside a trace) or the global seed gives one.
+    """
+    from ..random import next_key
+
+    if key is None:
+        return (next_key(), 0) if graph is None else (graph.random_key(), graph.next_salt())
+    key = as_input(key)
+    if dtype_of(key) != np.int64 or shape_of(key) != (2,):
+        found = f"{dtype_of(key)} of shape {shape_of(key)}"
+        raise TypeError(f"{function}: key must be an int64 array [seed, step], not {found}")
+    return key, 0
+
+
 def shape_of(value: Any) -> tuple[int, ...]:
     return tuple(value.shape) if hasattr(value, "shape") else np.shape(value)
 

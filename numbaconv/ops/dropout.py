@@ -1,19 +1,16 @@
 """Dropout (Srivastava et al. 2014), with masks that are a function of a seed and the element's position."""
 
-import numpy as np
-
 from .core import (
     Operator,
     Spec,
     apply,
     as_input,
     check_floats,
-    dtype_of,
     fraction,
     is_traced,
     operator,
     public,
-    shape_of,
+    random_key,
 )
 
 
@@ -42,13 +39,5 @@ def dropout(x, p=0.5, training=True, *, key=None):
     p = fraction("dropout", "p", p)
     if not training or p == 0.0:
         return x
-    from ..random import next_key
-
-    salt = x.graph.next_salt() if key is None and is_traced(x) else 0
-    if key is None:
-        key = x.graph.dropout_key() if is_traced(x) else next_key()
-    key = np.asarray(key) if not hasattr(key, "dtype") else key
-    if dtype_of(key) != np.int64 or shape_of(key) != (2,):
-        found = f"{dtype_of(key)} of shape {shape_of(key)}"
-        raise TypeError(f"dropout: key must be an int64 array [seed, step], not {found}")
+    key, salt = random_key("dropout", key, x.graph if is_traced(x) else None)
     return apply(dropout_row, (x, key), {"p": p, "salt": salt})

@@ -2,13 +2,16 @@
 
 import numpy as np
 
-from .core import Operator, Spec, apply, as_input, dtype_of, integers, is_traced, operator, public, shape_of
+from .core import Operator, Spec, apply, as_input, dtype_of, integers, is_traced, operator, public, random_key, shape_of
 
 
 class TakeImages(Operator):
-    """images[indices], scaled to (value / 255 - mean) / std if they are bytes, with a border of black pixels."""
+    """images[indices], scaled to (value / 255 - mean) / std if they are bytes, with a border of black pixels.
 
-    def shape(self, images: Spec, indices: Spec, *, mean, std, pad) -> Spec:
+    With a third input, a random key, each image is moved by up to ``shift`` pixels and, with ``flip``, mirrored.
+    """
+
+    def shape(self, images: Spec, indices: Spec, *key: Spec, mean, std, pad, shift, flip, salt) -> Spec:
         n, c, h, w = indices.shape[0], *images.shape[1:]
         dtype = np.dtype(np.float32) if images.dtype == np.uint8 else images.dtype
         return Spec((n, c, h + 2 * pad, w + 2 * pad), dtype)
@@ -36,11 +39,14 @@ def _check_indices(function: str, indices, count: int) -> None:
 
 
 @public()
-def take_images(images, indices, mean=(0.0,), std=(1.0,), pad=0):
+def take_images(images, indices, mean=(0.0,), std=(1.0,), pad=0, shift=0, flip=False, *, key=None):
     """A batch of images (M, C, H, W) uint8, float32 or float64 by indices (N,) int64: (N, C, H + 2 pad, W + 2 pad).
 
     Bytes become (value / 255 - mean) / std, float32, with one mean and standard deviation a channel; floating-point
     images are taken as they are.  The border is what a black (zero) pixel becomes.
+
+    Augmentation: each image is moved by up to ``shift`` pixels in both directions, and with ``flip`` every other one is
+    mirrored, as ``key`` says, an int64 array [seed, step] (default as for ``dropout``).
     """
     images, indices = as_input(images), as_input(indices)
     shape = shape_of(images)
@@ -56,7 +62,13 @@ def take_images(images, indices, mean=(0.0,), std=(1.0,), pad=0):
     if min(std) <= 0.0:
         raise ValueError(f"take_images: std must be positive, not {std}")
     (pad,) = integers("take_images", "pad", pad, 1, 0)
-    return apply(take_images_row, (images, indices), {"mean": mean, "std": std, "pad": pad})
+    (shift,) = integers("take_images", "shift", shift, 1, 0)
+    attrs = {"mean": mean, "std": std, "pad": pad, "shift": shift, "flip": bool(flip), "salt": 0}
+    if not shift and not flip:
+        return apply(take_images_row, (images, indices), attrs)
+    graph = next((value.graph for value in (images, indices) if is_traced(value)), None)
+    key, attrs["salt"] = random_key("take_images", key, graph)
+    return apply(take_images_row, (images, indices, key), attrs)
 
 
 @public()

@@ -63,6 +63,8 @@ class Fit:
             "training images": len(train.labels),
             "batch_size": trainer.batch_size,
             "seed": trainer.seed,
+            "shift": trainer.shift,
+            "flip": trainer.flip,
             **trainer.describe(),
         }
         self.metadata = {**trainer.describe(), "classes": classes}
@@ -140,6 +142,8 @@ class Fit:
                 "batch_size": trainer.batch_size,
                 "seed": trainer.seed,
                 "threads": trainer.threads,
+                "shift": trainer.shift,
+                "flip": trainer.flip,
                 **trainer.describe(),
             },
         }

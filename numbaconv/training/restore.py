@@ -38,6 +38,8 @@ def restore(run: RunFolder, threads: int | None = None) -> tuple[Trainer, dict[s
             mean=training.get("mean"),
             std=training.get("std"),
             pad=training["pad"],
+            shift=training.get("shift", 0),
+            flip=training.get("flip", False),
         )
     except KeyError as error:
         raise CheckpointError(f"{run.config_path}: lacks {error}") from error

@@ -23,12 +23,16 @@ class _Step:
         mean: Sequence[float],
         std: Sequence[float],
         pad: int,
+        shift: int = 0,
+        flip: bool = False,
+        key: np.ndarray | None = None,
     ) -> None:
-        self.graph = Graph()
-        graph = self.graph
+        self.graph = graph = Graph()
+        if key is not None:
+            graph.set_random_key(graph.leaf(key))
         self._inputs = [graph.input(*images), graph.input(*labels), graph.input((batch_size,), np.int64)]
         source, targets, indices = self._inputs
-        self.x = F.take_images(source, indices, mean, std, pad)
+        self.x = F.take_images(source, indices, mean, std, pad, shift, flip)
         self.targets = F.take_labels(targets, indices)
         self.model, self.loss = model, loss
 
@@ -51,15 +55,16 @@ class TrainStep(_Step):
         std: Sequence[float] = (1.0,),
         pad: int = 0,
         seed: int = 0,
+        shift: int = 0,
+        flip: bool = False,
         on_compile: OnCompile | None = None,
     ) -> None:
-        super().__init__(model, loss, batch_size, images, labels, mean, std, pad)
+        self.key = np.array([seed, 0], np.int64)
+        super().__init__(model, loss, batch_size, images, labels, mean, std, pad, shift, flip, self.key)
         graph = self.graph
         self.optimizer = optimizer
         self.hyper = np.zeros_like(optimizer.hyper())
-        self.key = np.array([seed, 0], np.int64)
         hyper = graph.leaf(self.hyper)
-        graph.set_random_key(graph.leaf(self.key))
         logits = model.forward(self.x)
         value = loss(logits, self.targets)
         parameters = [p for p in model.parameters() if p.trainable]

@@ -43,6 +43,8 @@ class Trainer:
         mean, std: per channel, of ``pixel / 255``; ``uint8`` images are normalised by them, ``float32`` ones are
             taken as they are. By default 0 and 1.
         pad: black pixels to add around each image.
+        shift: in training, images are moved by up to so many pixels at random, in both directions.
+        flip: in training, every other image is mirrored at random.
 
     Attributes:
         state: where the run is.
@@ -66,6 +68,8 @@ class Trainer:
         mean: Sequence[float] | np.ndarray | float | None = None,
         std: Sequence[float] | np.ndarray | float | None = None,
         pad: int = 0,
+        shift: int = 0,
+        flip: bool = False,
     ) -> None:
         if not isinstance(model, Module):
             raise TypeError(f"Trainer: model must be an nn.Module, got {type(model).__name__}")
@@ -75,6 +79,8 @@ class Trainer:
             raise ValueError(f"Trainer: seed must be 0 or more and below 2**63, got {seed}")
         if pad < 0:
             raise ValueError(f"Trainer: pad must be 0 or more, got {pad}")
+        if shift < 0:
+            raise ValueError(f"Trainer: shift must be 0 or more, got {shift}")
         self.model = model
         self.loss = loss
         self.optimizer = SGD(lr=0.1, momentum=0.9) if optimizer is None else optimizer
@@ -87,6 +93,8 @@ class Trainer:
         if self.std is not None and not min(self.std) > 0:
             raise ValueError(f"Trainer: std must be above 0 in every channel, got {self.std}")
         self.pad = int(pad)
+        self.shift = int(shift)
+        self.flip = bool(flip)
         self.state = RunState()
         self.validation: dict[str, Any] | None = None
         self.compile_seconds = 0.0
@@ -315,7 +323,17 @@ class Trainer:
             }
             with _mode(model, training=kind == "train"):
                 self._plans[key] = (
-                    TrainStep(model, self.loss, self.optimizer, size, *specs, seed=self.seed, **common)
+                    TrainStep(
+                        model,
+                        self.loss,
+                        self.optimizer,
+                        size,
+                        *specs,
+                        seed=self.seed,
+                        shift=self.shift,
+                        flip=self.flip,
+                        **common,
+                    )
                     if kind == "train"
                     else EvalStep(model, self.loss, size, *specs, **common)
                 )

@@ -1,17 +1,8 @@
 """Dropout: the mask is a function of key, node and the element's position in NumPy's order, whatever the layout."""
 
-from numba import njit
-
+from .counter import stream_of, word_at
 from .lowering import BATCH, PLAIN, SAME, lowering
 from .native import INT64, Pointer, kernel
-
-
-@njit(error_model="numpy")
-def mix(x):
-    """Final mixing of splitmix64 (Steele et al., OOPSLA 2014) on an int64."""
-    x = (x ^ ((x >> 30) & 0x3FFFFFFFF)) * -4658895280553007687
-    x = (x ^ ((x >> 27) & 0x1FFFFFFFFF)) * -7723592293110705685
-    return x ^ ((x >> 31) & 0x1FFFFFFFF)
 
 
 @kernel
@@ -25,15 +16,14 @@ def dropout(T):
         begin, end, block: int, first: int, x: Pointer, key: INT64, y: Pointer,
         channels: int, pixels: int, lanes: int, salt: int, threshold: int, scale: float,
     ):  # fmt: skip
-        stream = mix(mix(key[0] + 0x632BE59BD9B4E019) + key[1] * 0x1E3779B97F4A7C15 + salt)
+        stream = stream_of(key[0], key[1], salt)
         for p in range(begin, end):
             for c in range(channels):
                 for lane in range(lanes):
                     position = ((block * lanes + lane) * channels + c) * pixels + p
                     i = (p * channels + c) * lanes + lane
-                    # 32 random bits against p * 2^32
-                    bits = (mix(stream + position * -7046029254386353131) >> 32) & 0xFFFFFFFF
-                    y[i] = x[i] * scale if bits >= threshold else 0.0 * x[i]
+                    # threshold is p * 2^32
+                    y[i] = x[i] * scale if word_at(stream, position) >= threshold else 0.0 * x[i]
 
     return loop
 

@@ -2,60 +2,79 @@
 
 import numpy as np
 
+from .counter import stream_of, word_at
 from .lowering import BATCH, PLAIN, lowering
 from .native import FLOAT64, INT64, UINT8, Pointer, kernel
 
 
 @kernel
 def take_images(T, bytes_in):
-    """Images as numbers, normalised; a unit is a row of a channel with its border.
+    """Images as numbers, normalised, shifted and mirrored; a unit is a row of a channel with its border.
 
     Scale and offset of channel c are ``table[2 c]``, ``table[2 c + 1]``: value * scale + offset.
     """
     source = UINT8 if bytes_in else Pointer
 
     def loop(
-        begin, end, block: int, first: int, images: source, indices: INT64, table: FLOAT64, y: Pointer,
+        begin, end, block: int, first: int, images: source, indices: INT64, key: INT64, table: FLOAT64, y: Pointer,
         count: int, channels: int, height: int, width: int, pad: int, batch: int, lanes: int,
+        shift: int, flip: int, salt: int,
     ):  # fmt: skip
         out_width = width + 2 * pad
         valid = min(lanes, batch - block * lanes)
+        moves = shift > 0 or flip > 0
+        stream = stream_of(key[0], key[1], salt) if moves else 0
         for unit in range(begin, end):
             row = unit // channels
             c = unit - row * channels
-            h = row - pad
             scale, offset = table[2 * c], table[2 * c + 1]
             for lane in range(lanes):
                 at = (row * out_width * channels + c) * lanes + lane
                 step = channels * lanes
-                border = offset if lane < valid else 0.0
-                if lane >= valid or h < 0 or h >= height:
-                    for w in range(out_width):
-                        y[at + w * step] = border
-                else:
-                    image = min(max(indices[block * lanes + lane], 0), count - 1)  # never read outside
-                    source_row = ((image * channels + c) * height + h) * width
-                    for w in range(pad):
-                        y[at + w * step] = border
-                        y[at + (out_width - 1 - w) * step] = border
-                    for w in range(width):
-                        y[at + (w + pad) * step] = images[source_row + w] * scale + offset
+                n = block * lanes + lane
+                h, start, direction = row - pad, -pad, 1
+                if moves:
+                    h += word_at(stream, 3 * n) % (2 * shift + 1) - shift
+                    start += word_at(stream, 3 * n + 1) % (2 * shift + 1) - shift
+                    if flip > 0 and word_at(stream, 3 * n + 2) & 1:
+                        start, direction = start + out_width - 1, -1
+                # columns whose source, start + direction * w, lies inside the image: [low, high)
+                low, high = (-start, width - start) if direction > 0 else (start - width + 1, start + 1)
+                low, high = max(0, low), min(out_width, high)
+                border = offset
+                if lane >= valid:
+                    border, high = 0.0, low
+                if h < 0 or h >= height or high < low:
+                    low = high = 0
+                image = min(max(indices[min(n, batch - 1)], 0), count - 1)  # never read outside
+                source_row = ((image * channels + c) * height + h) * width + start
+                for w in range(low):
+                    y[at + w * step] = border
+                for w in range(low, high):
+                    y[at + w * step] = images[source_row + direction * w] * scale + offset
+                for w in range(high, out_width):
+                    y[at + w * step] = border
 
     return loop
 
 
 @lowering("take_images", inputs=(PLAIN,), outputs=(BATCH,))
 def lower_take_images(program, node, inputs, outputs):
-    images, indices = inputs
+    images, indices, *key = inputs
     y = outputs[0]
     attrs, bytes_in = node.attrs, images.dtype == np.uint8
     scales = [1.0 / (255.0 * s) if bytes_in else 1.0 for s in attrs["std"]]
     offsets = [-m / s if bytes_in else 0.0 for m, s in zip(attrs["mean"], attrs["std"], strict=True)]
     table = program.constant(np.array([v for pair in zip(scales, offsets, strict=True) for v in pair]))
     count, channels, height, width = images.shape
-    constants = (count, channels, height, width, attrs["pad"], y.batch, y.lanes)
+    constants = (
+        count, channels, height, width, attrs["pad"], y.batch, y.lanes,
+        attrs["shift"], int(attrs["flip"]), attrs["salt"],
+    )  # fmt: skip
     units = (height + 2 * attrs["pad"]) * channels
-    program.step(take_images(y.dtype, bytes_in=bytes_in), (images, indices, table), outputs, constants, units)
+    # Without a key nothing moves, and the operand is not read.
+    operands = (images, indices, key[0] if key else indices, table)
+    program.step(take_images(y.dtype, bytes_in=bytes_in), operands, outputs, constants, units)
 
 
 @kernel

@@ -1,0 +1,23 @@
+"""Random bits as a function of a key and a position: the same in every layout, on every backend and thread."""
+
+from numba import njit
+
+
+@njit(error_model="numpy")
+def mix(x):
+    """Final mixing of splitmix64 (Steele et al., OOPSLA 2014) on an int64."""
+    x = (x ^ ((x >> 30) & 0x3FFFFFFFF)) * -4658895280553007687
+    x = (x ^ ((x >> 27) & 0x1FFFFFFFFF)) * -7723592293110705685
+    return x ^ ((x >> 31) & 0x1FFFFFFFF)
+
+
+@njit(error_model="numpy")
+def stream_of(seed, step, salt):
+    """The stream of one random node in one step."""
+    return mix(mix(seed + 0x632BE59BD9B4E019) + step * 0x1E3779B97F4A7C15 + salt)
+
+
+@njit(error_model="numpy")
+def word_at(stream, position):
+    """32 random bits."""
+    return (mix(stream + position * -7046029254386353131) >> 32) & 0xFFFFFFFF
