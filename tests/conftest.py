@@ -1,5 +1,6 @@
 """What tests share: Hypothesis' settings, and register tiles that keep the number of compiled kernels small."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,10 @@ settings.register_profile(
     "numbaconv", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("numbaconv")
+
+# A shell that starts the tests in the background lets them ignore Ctrl-C, and so would all processes that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module")
