@@ -920,7 +920,8 @@ def test_whole_kernels_stay_in_registers() -> None:
     kernels = [
         correlate("float32", images=True, tail=0, activation=None, bias=False, **options),
         correlate("float32", images=False, tail=0, activation="tanh", bias=True, **options),
-        correlate_weights("float32", images=True, row_tail=0, vector_tail=0, merge=True, **options),
+        correlate_weights("float32", form="images", row_tail=0, vector_tail=0, merge=True, **options),
+        correlate_weights("float32", form="turned", row_tail=0, vector_tail=0, merge=False, **options),
     ]
     for specialised in kernels:
         check_machine_code(specialised.assembly(), None)
