@@ -389,7 +389,8 @@ def test_a_fit_learns_reports_and_fills_the_run_folder(tmp_path: Path) -> None:
 
     run = RunFolder(tmp_path)
     assert run.read_config()["training"] == {
-        "epochs": 20, "batch_size": BATCH, "seed": 0, "mean": [0.3], "std": [0.3], "pad": 0,
+        "epochs": 20, "batch_size": BATCH, "seed": 0, "shift": 0, "flip": False,
+        "mean": [0.3], "std": [0.3], "pad": 0,
     }  # fmt: skip
     with run.metrics_path.open() as file:
         rows = list(csv.DictReader(file))
