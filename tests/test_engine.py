@@ -27,6 +27,8 @@ from numbaconv.kernels.cpu import native, target
 from numbaconv.kernels.cpu import runner as cpu_runner
 from numbaconv.kernels.cpu import tile as tile_module
 from numbaconv.kernels.cpu.conv import correlate, correlate_weights
+from numbaconv.kernels.cpu.elementwise import unary
+from numbaconv.kernels.cpu.lowering import BATCH, PLAIN, Program, buffer_for
 from numbaconv.kernels.cpu.native import Ints, Pointer, call, kernel
 from numbaconv.kernels.cpu.target import LANES
 from numbaconv.kernels.cpu.vector import load, reduce_add, reduce_max
@@ -255,6 +257,21 @@ def check_order(steps: Sequence[Any], phases: Sequence[Any]) -> None:
             if outputs & touched or {id(b) for b in other.inputs} & {id(b) for b in step.outputs}:
                 assert number[id(other)] < number[id(step)]
                 assert original[id(other)] < original[id(step)]
+
+
+def test_threads_meet_where_a_block_needs_what_others_wrote() -> None:
+    """Steps on blocks follow each other without a meeting only through buffers of which every block has its own."""
+    dtype = np.dtype(np.float32)
+    x, y, z = (buffer_for((64 * LANES, 1000), dtype, BATCH, LANES) for _ in range(3))
+    shared = buffer_for((64 * LANES, 1000), dtype, PLAIN, 1)
+    relu = unary(dtype, function="relu")
+    for middle, phases in ((y, 1), (shared, 2)):
+        program = Program()
+        program.step(relu, (x,), (middle,), units=1000)
+        program.step(relu, (middle,), (z,), units=1000)
+        assert [step.scope for step in program.steps] == ["block", "block"]
+        found = schedule(program.steps, 2)
+        assert len(found) == phases and all(phase.parallel for phase in found)
 
 
 # ------------------------------------------------------------------------------------------------ steps and variables
