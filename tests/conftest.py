@@ -1,13 +1,16 @@
 """What tests share: Hypothesis' settings, and register tiles that keep the number of compiled kernels small."""
 
 import signal
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
-    "numbaconv", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+    "numbaconv",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("numbaconv")
 
@@ -16,16 +19,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope="module")
-def few_tiles() -> Iterator[None]:
+@pytest.fixture
+def few_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only one register tile, whatever the shape.
 
     The planner picks among a dozen tiles by shape, and each is compiled anew: seconds a kernel.  Tests of geometry,
     which go over many shapes, do with one; ``test_engine.py`` tests every tile of the table.
     """
+    from numbaconv.graph import runner
     from numbaconv.kernels.cpu import target
 
     row = target.instruction_set()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(target.TILES, row, (*target.TILES[row][:2], ((4, 2),)))
-        yield
+    monkeypatch.setitem(target.TILES, row, (*target.TILES[row][:2], ((4, 2),)))
+    monkeypatch.setattr(runner, "_plans", {})  # plans made before and afterwards have other tiles

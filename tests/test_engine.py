@@ -81,14 +81,14 @@ ANYWHERE: list[Callable] = [
 ON_IMAGES: list[Callable] = [
     lambda x: F.conv2d(x, *WEIGHTS["conv3"], padding=1),
     lambda x: F.relu(F.conv2d(x, *WEIGHTS["conv3"], padding=1)),
-    lambda x: F.tanh(F.conv2d(x, *WEIGHTS["conv1"])),
+    lambda x: F.relu(F.conv2d(x, *WEIGHTS["conv1"])),
     lambda x: F.avg_pool2d(x, 2) if x.shape[2] % 2 == 0 else F.max_pool2d(x, 3, 1, 1),
     lambda x: F.max_pool2d(x, 2) if x.shape[2] % 2 == 0 else F.avg_pool2d(x, 3, 1, 1),
     lambda x: F.flatten(x, 1),
 ]
 ON_ROWS: list[Callable] = [
     lambda x: F.linear(x, *WEIGHTS[x.shape[1]]),
-    lambda x: F.tanh(F.linear(x, *WEIGHTS[x.shape[1]])),
+    lambda x: F.relu(F.linear(x, *WEIGHTS[x.shape[1]])),
     lambda x: F.reshape(x, (x.shape[0], 4, 6, 6)) if x.shape[1] == 144 else F.relu(x),
     lambda x: F.reshape(x, (x.shape[0], 4, 3, 3)) if x.shape[1] == 36 else F.tanh(x),
 ]
@@ -650,7 +650,7 @@ GUARD = """
 
 @pytest.mark.skipif(sys.platform != "linux", reason="guards memory with mprotect")
 @pytest.mark.parametrize("side", ["end", "begin"])
-def test_kernels_touch_nothing_beyond_their_arrays(side: str, few_tiles: None) -> None:
+def test_kernels_touch_nothing_beyond_their_arrays(side: str) -> None:
     """All cases with inputs and results that lie between pages whose touch ends the process."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(GUARD), side], env=environment(), capture_output=True, text=True
@@ -672,8 +672,8 @@ SMALL = """
         from numbaconv.kernels.cpu import native
 
         x = np.random.default_rng(0).standard_normal((20, 12)).astype(np.float32)
-        y, pullback = nc.vjp(lambda x: F.softmax(F.tanh(x), 1), x)
-        results = [y, *pullback(x)]
+        y, pullback = nc.vjp(lambda x: F.sum(F.tanh(x)), x)
+        results = [y, *pullback(y)]
     print(json.dumps({
         "compiled": native.compiled_now,
         "digest": hashlib.sha256(b"".join(a.tobytes() for a in results)).hexdigest(),
@@ -695,7 +695,7 @@ def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
     first = small(tmp_path)
     files = state(tmp_path)
     second = small(tmp_path)
-    assert len(files) > 3 and all(name.endswith(".o") for name in files)
+    assert len(files) >= 3 and all(name.endswith(".o") for name in files)
     assert second["compiled"] == []
     assert state(tmp_path) == files
     assert second["digest"] == first["digest"]
@@ -728,7 +728,7 @@ def test_without_a_cache_there_is_one_warning(tmp_path: Path, obstacle: str) -> 
             pytest.skip("everything is writeable here")
         cache.mkdir(mode=0o555)
     found = small(cache)
-    assert len(found["compiled"]) > 3
+    assert len(found["compiled"]) >= 3
     assert len(found["warnings"]) == 1
     assert "kernels are compiled anew in every process: no cache in" in found["warnings"][0]
     assert state(tmp_path) == {} or obstacle == "file"
@@ -999,7 +999,8 @@ def test_older_instruction_sets(instruction_set: str) -> None:
         instruction_set,
         "test_vector_math.py",
         "test_engine.py::test_lanes_are_reduced_in_a_fixed_order",
-        "test_engine.py::test_every_tile_of_the_table_stays_in_registers",
+        "test_engine.py::test_every_tile_of_the_table_stays_in_registers[float32-8x1]",
+        "test_engine.py::test_every_tile_of_the_table_stays_in_registers[float32-4x2]",
         "test_ops.py::test_case[max_pool2d-1-float32]",
         "test_ops.py::test_case[softmax-1-float32]",
     )
@@ -1015,6 +1016,7 @@ def test_older_instruction_sets_convolve(instruction_set: str) -> None:
     run_tests(
         instruction_set,
         "test_engine.py::test_every_tile_of_the_table_is_a_sum_of_products",
+        "test_engine.py::test_every_tile_of_the_table_stays_in_registers",
         *(f"test_ops.py::test_gradients_with_other_batches[{case}-float32]" for case in cases),
         *(f"test_ops.py::test_case_with_other_batches[{case}-float32]" for case in (*cases, *more)),
         *(f"test_ops.py::test_case[{case}-float64]" for case in (*cases, *more)),

@@ -6,6 +6,8 @@ import pytest
 import numbaconv.functional as F
 from numbaconv import models, nn
 
+pytestmark = pytest.mark.usefixtures("few_tiles")
+
 GRID = np.array(
     [
         [3, 3, 2, 1, 0],
