@@ -152,6 +152,14 @@ def test_gradients(name: str, case: Any, dtype: Any) -> None:
     check_gradients(name, make_arguments(name, case, dtype))
 
 
+@pytest.mark.parametrize("batch", [LANES, LANES + 1, 17 * LANES + 3])
+def test_gradients_of_many_channels(batch: int, few_tiles: None) -> None:
+    """Channels that fill two vectors or more, whole and cut."""
+    for channels in (2 * LANES, 2 * LANES - 1, 3 * LANES):
+        x, weight = random(batch, channels, 4, 3), random(3, channels, 3, 2, seed=1)
+        check_gradients("conv2d", {"x": x, "weight": weight, "padding": 1, "stride": (1, 2)})
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_more_blocks_than_groups_are_summed(dtype: Any, few_tiles: None) -> None:
     """Weight and bias gradients of a batch whose blocks share partial sums."""

@@ -93,6 +93,20 @@ def test_convolution_is_its_definition(dimensions: int) -> None:
     check()
 
 
+@settings(max_examples=20)
+@given(geometry=geometries(2), depth=st.sampled_from([2 * LANES - 1, 2 * LANES]), outputs=st.sampled_from([1, LANES]))
+def test_convolution_of_many_channels_is_its_definition(geometry: Geometry, depth: int, outputs: int) -> None:
+    """Channels that fill several vectors are summed in other ways."""
+    x, weight, _, options = geometry
+    options = {**options, "groups": 1}
+    x, weight = normal(1, len(x), depth, *x.shape[2:]), normal(2, outputs, depth, *weight.shape[2:])
+    y, pullback = nc.vjp(lambda x, w: F.conv2d(x, w, **options), x, weight)
+    assert_close(y, reference.conv(x, weight, **options))
+    grad = normal(7, *y.shape)
+    for found, expected in zip(pullback(grad), reference.conv_grads(grad, x, weight, **options), strict=False):
+        assert_close(found, expected)
+
+
 @pytest.mark.parametrize("dimensions", [1, 2])
 def test_convolution_in_single_precision(dimensions: int) -> None:
     @settings(max_examples=25)
