@@ -31,6 +31,8 @@ def _check_indices(function: str, indices, count: int) -> None:
     if dtype_of(indices) != np.int64 or len(shape_of(indices)) != 1:
         found = f"{dtype_of(indices)} of shape {shape_of(indices)}"
         raise TypeError(f"{function}: indices must be a row of int64, not {found}")
+    if count == 0 and shape_of(indices)[0]:
+        raise ValueError(f"{function}: there is nothing to take from")
     if not is_traced(indices):
         values = np.asarray(indices)
         if values.size and (values.min() < 0 or values.max() >= count):
