@@ -77,11 +77,7 @@ def measure(
             raise ValueError(f"bench conv: there is no pass {direction!r}, only {', '.join(DIRECTIONS)}")
     chosen = convolutions(tuple(networks), batch) if layers is None else list(layers)
     work = [(layer, d) for layer in chosen for d in directions if not (layer.first and d == INPUT)]
-    rows: list[ConvRow] = []
-    for layer, direction in work:
-        session.progress(len(rows), len(work), f"{layer.name}, {direction}")
-        rows.append(measure_pass(session, layer, direction))
-    session.progress(len(work), len(work))
+    rows = session.each(work, lambda layer, direction: f"{layer.name}, {direction}", measure_pass)
     for row in rows:  # by now the peak is known best
         row.share_of_peak = row.ours_gflops * 1e9 / session.peak
     return rows

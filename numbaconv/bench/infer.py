@@ -51,12 +51,7 @@ def measure(session: Session, networks: Sequence[str] = ("lenet5",), batches: Se
         batches: images a call.
     """
     work = [(network, batch) for network in networks for batch in batches]
-    rows: list[Row] = []
-    for network, batch in work:
-        session.progress(len(rows), len(work), f"{network}, batch {batch}")
-        rows.append(measure_call(session, network, batch))
-    session.progress(len(work), len(work))
-    return rows
+    return session.each(work, lambda network, batch: f"{network}, batch {batch}", measure_call)
 
 
 def measure_call(session: Session, network: str, batch: int) -> InferRow:

@@ -61,12 +61,7 @@ def measure(
             raise ValueError(f"bench layers: there is no pass {direction!r}, only {', '.join(DIRECTIONS)}")
     chosen = other_layers(tuple(networks), batch) if layers is None else list(layers)
     work = [(layer, direction) for layer in chosen for direction in directions]
-    rows: list[Row] = []
-    for layer, direction in work:
-        session.progress(len(rows), len(work), f"{layer.name}, {direction}")
-        rows.append(measure_pass(session, layer, direction))
-    session.progress(len(work), len(work))
-    return rows
+    return session.each(work, lambda layer, direction: f"{layer.name}, {direction}", measure_pass)
 
 
 def measure_pass(session: Session, layer: Layer, direction: str) -> LayerRow:

@@ -8,7 +8,7 @@ import importlib.metadata
 import importlib.util
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from numbaconv.kernels.cpu import runner, target
 
@@ -17,6 +17,8 @@ from .peak import Peak
 
 #: Called as on_progress(done, total, name).
 OnProgress = Callable[[int, int, str], None]
+
+R = TypeVar("R")
 
 _TITLES = {"torch": "PyTorch", "onnxruntime": "onnxruntime"}
 
@@ -72,6 +74,15 @@ class Session:
         seconds = self.time({**calls, "peak": self._peak.call})
         self._peak.saw(seconds.pop("peak"))
         return seconds
+
+    def each(self, work: Sequence[tuple], name: Callable[..., str], measure: Callable[..., R]) -> list[R]:
+        """``measure(session, *item)`` for every item of the work, saying on the way which, by ``name(*item)``."""
+        rows: list[R] = []
+        for item in work:
+            self.progress(len(rows), len(work), name(*item))
+            rows.append(measure(self, *item))
+        self.progress(len(work), len(work))
+        return rows
 
     def progress(self, done: int, total: int, name: str = "") -> None:
         """Say how far measuring has come."""

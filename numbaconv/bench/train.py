@@ -58,12 +58,8 @@ def measure(
         batches: images a step.
         compile: let ``torch.compile`` take part too, in both layouts; it needs a C++ compiler and its time.
     """
-    work = [(network, batch) for network in networks for batch in batches]
-    rows: list[TrainRow] = []
-    for network, batch in work:
-        session.progress(len(rows), len(work), f"{network}, batch {batch}")
-        rows.append(measure_step(session, network, batch, compile))
-    session.progress(len(work), len(work))
+    work = [(network, batch, compile) for network in networks for batch in batches]
+    rows = session.each(work, lambda network, batch, _: f"{network}, batch {batch}", measure_step)
     for row in rows:  # by now the peak is known best
         row.share_of_peak = row.ours_gflops * 1e9 / session.peak
     return rows

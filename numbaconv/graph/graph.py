@@ -4,7 +4,7 @@ A graph holds leaves (inputs given at each run, or arrays bound by reference), n
 run, outputs, and updates: leaves whose arrays take a new value at the end of a run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -240,14 +240,20 @@ class Graph:
 
     def live_nodes(self) -> list[Node]:
         """The nodes that outputs and updates need, in order."""
-        wanted = [*self.outputs, *(value for _, value in self.updates)]
-        needed: set[int] = set()
-        while wanted:
-            node = wanted.pop().node
-            if node is not None and id(node) not in needed:
-                needed.add(id(node))
-                wanted += node.inputs
+        needed = self.live_from([*self.outputs, *(value for _, value in self.updates)])
         return [node for node in self.nodes if id(node) in needed]
+
+    @staticmethod
+    def live_from(tensors: Sequence[Tensor], given: Collection[int] = ()) -> set[int]:
+        """The ids of the nodes that ``tensors`` need, where the tensors with the ids ``given`` need none."""
+        needed: set[int] = set()
+        wanted = list(tensors)
+        while wanted:
+            t = wanted.pop()
+            if id(t) not in given and t.node is not None and id(t.node) not in needed:
+                needed.add(id(t.node))
+                wanted += t.node.inputs
+        return needed
 
     def signature(self) -> tuple:
         """What two graphs share that can be run by the same plan."""
@@ -268,12 +274,6 @@ class Graph:
 
     # -------------------------------------------------------------------------------------------- parts of graphs
 
-    def live_from(self, tensors: Sequence[Tensor]) -> set[int]:
-        """The ids of the nodes that ``tensors`` need."""
-        part = Graph()
-        part.nodes, part.outputs = self.nodes, list(tensors)
-        return {id(node) for node in part.live_nodes()}
-
     def boundary(self, inner: set[int], outputs: Sequence[Tensor]) -> list[Tensor]:
         """What ``outputs`` need, beyond the nodes ``inner``, of the values of ``inner`` and of this graph's inputs."""
         outer = self.live_from(outputs) - inner
@@ -289,13 +289,7 @@ class Graph:
         """The part of this graph from ``inputs`` (new inputs) to ``outputs``; other leaves keep their sources."""
         part = Graph()
         new = {id(t): part.input(t.shape, t.dtype) for t in inputs}
-        needed: set[int] = set()
-        wanted = list(outputs)
-        while wanted:
-            t = wanted.pop()
-            if id(t) not in new and t.node is not None and id(t.node) not in needed:
-                needed.add(id(t.node))
-                wanted += t.node.inputs
+        needed = self.live_from(outputs, new)
         sources = {id(t): source for t, source in zip(self.leaves, self.sources, strict=True)}
 
         def moved(t: Tensor) -> Tensor:

@@ -29,17 +29,15 @@ class Assembly:
     """Buffers and steps of a graph; ``outputs`` are the buffers of its results, in order."""
 
     def __init__(self, graph: Graph) -> None:
-        self.graph = graph
         self.program = Program()
-        self.buffers: dict[tuple[int, str, int], Buffer] = {}
+        self.buffers: dict[int, dict[tuple[str, int], Buffer]] = {}  # by tensor, then layout and lanes
         self.outputs: list[Buffer] = []
-        self._alive: list[Tensor] = []  # keeps ids unique
         nodes = fuse(graph)
         self.ragged_is_safe = all(node.op.finite_at_zero for node in nodes)
         for i, leaf in enumerate(graph.leaves):
             buffer = buffer_for(leaf.shape, leaf.dtype, PLAIN, 1)
             buffer.leaf = i
-            self.buffers[id(leaf), PLAIN, 1] = buffer
+            self.buffers[id(leaf)] = {(PLAIN, 1): buffer}
         self._in_place = in_place_updates(graph, nodes)
         for node in nodes:
             self._lower(node)
@@ -50,7 +48,7 @@ class Assembly:
         done = {id(leaf) for leaf in self._in_place.values()}
         copies = [(self._old_value(value), leaf) for leaf, value in graph.updates if id(leaf) not in done]
         for source, leaf in copies:
-            copy_step(self.program, source, self.buffers[id(leaf), PLAIN, 1])
+            copy_step(self.program, source, self.buffers[id(leaf)][PLAIN, 1])
 
     def lanes(self, batch: int) -> int:
         lanes = lanes_for(batch)
@@ -62,21 +60,22 @@ class Assembly:
             lanes = 1
         elif layout == FILTER_TRANSPOSED and lanes > 1:
             layout = FILTER  # with images in lanes both passes read the same filter
-        key = (id(t), layout, lanes)
-        if key not in self.buffers:
-            source = next(b for (i, _, _), b in self.buffers.items() if i == id(t))
+        forms = self.buffers[id(t)]
+        key = (layout, lanes)
+        if key not in forms:
+            source = next(iter(forms.values()))
             if layout == FILTER and lanes > 1 and math.prod(t.shape[2:]) == 1:
-                self.buffers[key] = self.get(t, PLAIN, 1)  # no taps to move
+                forms[key] = self.get(t, PLAIN, 1)  # no taps to move
             else:
                 if source.layout != PLAIN and layout != PLAIN:
                     source = self.get(t, PLAIN, 1)
                 target = buffer_for(t.shape, t.dtype, layout, lanes)
                 reorder_step(self.program, source, target)
-                self.buffers[key] = target
-        return self.buffers[key]
+                forms[key] = target
+        return forms[key]
 
     def _has_batch_form(self, t: Tensor) -> bool:
-        return any(i == id(t) and layout == BATCH for i, layout, _ in self.buffers)
+        return any(layout == BATCH for layout, _ in self.buffers[id(t)])
 
     def _lower(self, node: Node) -> None:
         row = LOWERINGS.get(node.op.name)
@@ -98,12 +97,11 @@ class Assembly:
         for t, layout in zip(node.outputs, given, strict=True):
             leaf = self._in_place.get(id(t))
             if leaf is not None:
-                buffer = self.buffers[id(leaf), PLAIN, 1]
+                buffer = self.buffers[id(leaf)][PLAIN, 1]
             else:
                 buffer = buffer_for(t.shape, t.dtype, layout, lanes if layout != PLAIN else 1)
-            self.buffers[id(t), layout, buffer.lanes if layout != PLAIN else 1] = buffer
+            self.buffers[id(t)] = {(layout, buffer.lanes): buffer}
             outputs.append(buffer)
-        self._alive += [*node.inputs, *node.outputs]
         self.program.label = node.op.name
         if any(t.size == 0 for t in node.inputs) and any(t.size for t in node.outputs):
             for buffer in outputs:  # sums over an empty batch

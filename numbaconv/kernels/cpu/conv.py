@@ -16,7 +16,9 @@ import math
 
 from numba import njit
 
+from . import geometry
 from .activation import ACTIVATIONS
+from .geometry import inside, three
 from .lowering import BATCH, FILTER, FILTER_TRANSPOSED, PLAIN, Buffer, ceil_div, lowering
 from .native import Ints, Pointer, kernel
 from .target import LANES
@@ -41,22 +43,6 @@ def _taps(dimension, o):
         return 0, 0, 0
     count = (kernel - first + tap_step - 1) // tap_step
     return (phase + offset - first * dilation) // phases + (o // phases) * index_step, first, count
-
-
-@njit(error_model="numpy")
-def _ceil_div(a, b):
-    return -((-a) // b)
-
-
-@njit(error_model="numpy")
-def _inside(start, stride, count, size):
-    """The range of i in [0, count) with 0 <= start + i * stride < size."""
-    if stride > 0:
-        low, high = _ceil_div(-start, stride), _ceil_div(size - start, stride)
-    else:
-        low, high = _ceil_div(start - size + 1, -stride), start // -stride + 1
-    low = min(max(low, 0), count)
-    return low, max(low, min(high, count))
 
 
 # ------------------------------------------------------------------------------------------ forward and input gradient
@@ -88,19 +74,19 @@ def correlate(T, images, rows, vectors, tail, activation, bias):
                 xj, yj = at(x, j * x_next), at(y, j * y_next)
                 for k in range(0, whole, rows):
                     wide(at(w, k * w_row), xj, at(yj, k * LANES), counts, w_strides, x_strides,
-                                 w_row, x_next, LANES, y_next, 0)  # fmt: skip
+                         w_row, x_next, LANES, y_next, 0)  # fmt: skip
                 if tail:
                     wide_tail(at(w, whole * w_row), xj, at(yj, whole * LANES), counts, w_strides, x_strides,
-                                      w_row, x_next, LANES, y_next, 0)  # fmt: skip
+                              w_row, x_next, LANES, y_next, 0)  # fmt: skip
                 j += vectors
             else:
                 xj, yj = at(x, j * x_next), at(y, j * y_next)
                 for k in range(0, whole, rows):
                     single(at(w, k * w_row), xj, at(yj, k * LANES), counts, w_strides, x_strides,
-                                   w_row, x_next, LANES, y_next, 0)  # fmt: skip
+                           w_row, x_next, LANES, y_next, 0)  # fmt: skip
                 if tail:
                     single_tail(at(w, whole * w_row), xj, at(yj, whole * LANES), counts, w_strides, x_strides,
-                                        w_row, x_next, LANES, y_next, 0)  # fmt: skip
+                                w_row, x_next, LANES, y_next, 0)  # fmt: skip
                 j += 1
 
     @njit(error_model="numpy")
@@ -111,14 +97,12 @@ def correlate(T, images, rows, vectors, tail, activation, bias):
                 j = min(j, width - rows)
                 for k in range(0, outputs, vectors * LANES):
                     xj, yj = at(x, j * x_next), at(y, j * y_next + k)
-                    wide(xj, at(w, k), yj, counts, x_strides, w_strides,
-                                       x_next, LANES, y_next, LANES, outputs - k)  # fmt: skip
+                    wide(xj, at(w, k), yj, counts, x_strides, w_strides, x_next, LANES, y_next, LANES, outputs - k)
                 j += rows
             else:
                 for k in range(0, outputs, vectors * LANES):
                     xj, yj = at(x, j * x_next), at(y, j * y_next + k)
-                    single(xj, at(w, k), yj, counts, x_strides, w_strides,
-                                         x_next, LANES, y_next, LANES, outputs - k)  # fmt: skip
+                    single(xj, at(w, k), yj, counts, x_strides, w_strides, x_next, LANES, y_next, LANES, outputs - k)
                 j += 1
 
     panel = panel_of_images if images else panel_of_channels
@@ -163,9 +147,9 @@ def correlate(T, images, rows, vectors, tail, activation, bias):
         for unit in range(begin, end):
             plane = unit // heights[0]
             start_d, tap_d, count_d = _taps(planes, plane)
-            low_d, high_d = _inside(start_d, planes[6], count_d, planes[1])
+            low_d, high_d = inside(start_d, planes[6], count_d, planes[1])
             start_h, tap_h, count_h = _taps(heights, unit - plane * heights[0])
-            low_h, high_h = _inside(start_h, heights[6], count_h, heights[1])
+            low_h, high_h = inside(start_h, heights[6], count_h, heights[1])
             x_at = (start_d + low_d * planes[6]) * x_plane + (start_h + low_h * heights[6]) * x_row
             w_at = (tap_d + low_d * planes[4]) * w_plane + (tap_h + low_h * heights[4]) * w_tap_row
             y_at = unit * w_out * y_column
@@ -174,7 +158,7 @@ def correlate(T, images, rows, vectors, tail, activation, bias):
                 pixels = (w_out - phase + phases - 1) // phases
                 reach = (count - 1) * tap_stride
                 # pixels whose taps all lie inside: [inner, outer)
-                inner = max(0, _ceil_div(-(start + min(0, reach)), index_step))
+                inner = max(0, geometry.ceil_div(-(start + min(0, reach)), index_step))
                 outer = min(pixels, (w_in - 1 - max(0, reach) - start) // index_step + 1)
                 j = 0
                 while j < pixels:
@@ -182,7 +166,7 @@ def correlate(T, images, rows, vectors, tail, activation, bias):
                         width, low, high = outer - j, 0, count
                     else:
                         width = 1
-                        low, high = _inside(start + j * index_step, tap_stride, count, w_in)
+                        low, high = inside(start + j * index_step, tap_stride, count, w_in)
                     columns, run = high - low, depth
                     if tap_stride * x_column == depth * x_depth and tap_step * w_column == depth * w_depth:
                         columns, run = 1, (high - low) * depth  # taps and channels are one contiguous run
@@ -290,8 +274,8 @@ def correlate_weights(T, form, rows, vectors, row_tail, vector_tail, merge):
             tap_h = unit - tap_d * heights[2]
             start_d = tap_d * planes[5] - planes[4]
             start_h = tap_h * heights[5] - heights[4]
-            low_d, high_d = _inside(start_d, planes[3], planes[0], planes[1])
-            low_h, high_h = _inside(start_h, heights[3], heights[0], heights[1])
+            low_d, high_d = inside(start_d, planes[3], planes[0], planes[1])
+            low_h, high_h = inside(start_h, heights[3], heights[0], heights[1])
             x_strides = strides(planes[3] * x_plane, heights[3] * x_row, stride_w * x_column, x_column // LANES)
             g_strides = strides(g_plane, g_row, g_column, 1)
             for group in range(groups):
@@ -305,8 +289,8 @@ def correlate_weights(T, form, rows, vectors, row_tail, vector_tail, merge):
                     gg = at(g, low_d * g_plane + begin_h * g_row + group * outputs * lanes)
                     deep, high = high_d - low_d, end_h - begin_h
                     if merge:
-                        left, right = _inside(-pad_w, stride_w, out_w, in_w)
-                        _, inner = _inside(dilation_w * (taps_w - 1) - pad_w, stride_w, out_w, in_w)
+                        left, right = inside(-pad_w, stride_w, out_w, in_w)
+                        _, inner = inside(dilation_w * (taps_w - 1) - pad_w, stride_w, out_w, in_w)
                         inner = max(left, inner)
                         run(at(xg, (left * stride_w - pad_w) * x_column), at(gg, left * g_column), pg, taps_w * depth,
                             outputs, sums(deep, high, inner - left), x_strides, g_strides, p_row, more)  # fmt: skip
@@ -315,7 +299,7 @@ def correlate_weights(T, form, rows, vectors, row_tail, vector_tail, merge):
                             if left <= q < inner:
                                 q = inner
                                 continue
-                            first_tap, end_tap = _inside(q * stride_w - pad_w, dilation_w, taps_w, in_w)
+                            first_tap, end_tap = inside(q * stride_w - pad_w, dilation_w, taps_w, in_w)
                             run(at(xg, (q * stride_w - pad_w + first_tap * dilation_w) * x_column),
                                 at(gg, q * g_column), at(pg, first_tap * p_tap), (end_tap - first_tap) * depth,
                                 outputs, sums(deep, high, 1), x_strides, g_strides, p_row, 1)  # fmt: skip
@@ -323,7 +307,7 @@ def correlate_weights(T, form, rows, vectors, row_tail, vector_tail, merge):
                     else:
                         for tap in range(taps_w):
                             start = tap * dilation_w - pad_w
-                            left, right = _inside(start, stride_w, out_w, in_w)
+                            left, right = inside(start, stride_w, out_w, in_w)
                             run(at(xg, (start + left * stride_w) * x_column), at(gg, left * g_column),
                                 at(pg, tap * p_tap), depth, outputs, sums(deep, high, right - left),
                                 x_strides, g_strides, p_row, more)  # fmt: skip
@@ -394,11 +378,9 @@ def outer_sums(T, rows, vectors, tail):
             for c in range(0, inputs, vectors * LANES):
                 to = at(w, k * inputs + c)
                 if outputs - k >= rows:
-                    tile(at(g, k * g_row), at(x, c), to, counts, gs, xs, g_row, LANES, inputs, LANES,
-                                       inputs - c)  # fmt: skip
+                    tile(at(g, k * g_row), at(x, c), to, counts, gs, xs, g_row, LANES, inputs, LANES, inputs - c)
                 else:
-                    short(at(g, k * g_row), at(x, c), to, counts, gs, xs, g_row, LANES, inputs, LANES,
-                                        inputs - c)  # fmt: skip
+                    short(at(g, k * g_row), at(x, c), to, counts, gs, xs, g_row, LANES, inputs, LANES, inputs - c)
 
     return loop
 
@@ -455,12 +437,6 @@ def choose_tile(itemsize: int, rows: int, runs: list[tuple[int, int]], cut_rows:
         return total
 
     return min(tiles_for(itemsize), key=lambda tile: (cost(tile), tile[1]))
-
-
-def three(values, fill: int) -> tuple[int, int, int]:
-    """One to three (or no) spatial values as three, leading ones filled."""
-    values = tuple(values)
-    return (fill,) * (3 - len(values)) + values  # type: ignore[return-value]
 
 
 def _geometry(attrs, spatial: int):

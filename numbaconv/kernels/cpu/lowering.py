@@ -1,8 +1,8 @@
 """From an operator of the graph to steps for the runner: what every file of kernels says about itself.
 
-    @lowering("tanh", inputs=(SAME,), outputs=(SAME,))
-    def lower_tanh(program, node, inputs, outputs):
-        program.step(unary(dtype, function="tanh"), inputs, outputs, constants, units=...)
+    @lowering("scale", inputs=(SAME,), outputs=(SAME,))
+    def lower_scale(program, node, inputs, outputs):
+        program.step(scale(dtype), inputs, outputs, constants, units)
 
 A layout is how a value lies in memory.  ``PLAIN`` is NumPy's C order.  ``BATCH`` cuts the batch into blocks of
 ``lanes`` images that travel together, ``[n / lanes][spatial ...][channel][lanes]``; with one lane this is NHWC, a

@@ -9,7 +9,7 @@ reduction to [sqrt(1/2), sqrt(2)).
 """
 
 import numpy as np
-from numba import types
+from numba import njit, types
 from numba.extending import overload
 
 from .vector import (
@@ -76,14 +76,13 @@ def sigmoid(x):
     raise NotImplementedError("for use inside kernels")
 
 
-@overload(exp)
-def _exp(x):
-    if not isinstance(x, Vector):
-        return None
-    mantissa, bias, high, low, coefficients, lowest, highest = _constants(x.dtype)
+def _reduction(kind, coefficients):
+    """The common part of exp and expm1: (p(r), r, 2^k in two factors) with x = k ln 2 + r, p given from above."""
+    mantissa, bias, high, low, _, lowest, highest = _constants(kind)
     log2e = float(1 / _LN2)
 
-    def implementation(x):
+    @njit(error_model="numpy")
+    def reduce(x):
         # maximum and minimum return their second argument for NaN, which therefore passes through.
         bounded = minimum(highest, maximum(lowest, x))
         k = nearest(bounded * log2e)
@@ -94,8 +93,19 @@ def _exp(x):
         # 2^k in two factors: k itself may leave the range of exponents where the result is still a number.
         whole = to_integer(k)
         half = to_integer(k * 0.5)
-        first = from_bits((half + bias) << mantissa)
-        second = from_bits((whole - half + bias) << mantissa)
+        return p, r, from_bits((half + bias) << mantissa), from_bits((whole - half + bias) << mantissa)
+
+    return reduce
+
+
+@overload(exp)
+def _exp(x):
+    if not isinstance(x, Vector):
+        return None
+    reduce = _reduction(x.dtype, _constants(x.dtype)[4])
+
+    def implementation(x):
+        p, _, first, second = reduce(x)
         return p * first * second
 
     return implementation
@@ -111,24 +121,12 @@ def _expm1_coefficients(kind):
 def _expm1(x):
     if not isinstance(x, Vector):
         return None
-    mantissa, bias, high, low, _, lowest, highest = _constants(x.dtype)
-    log2e = float(1 / _LN2)
-    coefficients = _expm1_coefficients(x.dtype)
+    reduce = _reduction(x.dtype, _expm1_coefficients(x.dtype))
 
     def implementation(x):
-        bounded = minimum(highest, maximum(lowest, x))
-        k = nearest(bounded * log2e)
-        r = fma(k, -low, fma(k, -high, bounded))
-        p = splat(x, coefficients[0])
-        for c in coefficients[1:]:
-            p = fma(p, r, c)
-        p = p * r  # exp(r) - 1
-        whole = to_integer(k)
-        half = to_integer(k * 0.5)
-        first = from_bits((half + bias) << mantissa)
-        second = from_bits((whole - half + bias) << mantissa)
-        # 2^k (p + 1) - 1 = 2^k p + (2^k - 1); 2^k - 1 is exact where it matters.
-        return fma(p * first, second, fma(first, second, -1.0))
+        p, r, first, second = reduce(x)
+        # 2^k exp(r) - 1 = 2^k (r p) + (2^k - 1); 2^k - 1 is exact where it matters.
+        return fma(p * r * first, second, fma(first, second, -1.0))
 
     return implementation
 

@@ -262,6 +262,15 @@ def read_object(path: Path) -> tuple[str, bytes] | None:
     return symbol.decode(), code
 
 
+def load_or_compile(path: Path | None, compile: Callable[[], tuple[str, bytes]]) -> tuple[str, bytes]:
+    """The symbol and code kept at ``path``; what is not there is compiled, and kept."""
+    found = read_object(path) if path is not None else None
+    if found is None:
+        found = compile()
+        keep_object(path, *found)
+    return found
+
+
 @functools.cache
 def _initialise_llvm() -> None:
     from numba.core.registry import cpu_target
@@ -339,13 +348,13 @@ class Specialised:
 
     def compiled(self) -> tuple[str, bytes]:
         """The entry's symbol and the object file, from the cache or compiled now."""
-        path = self.path()
-        found = read_object(path) if path is not None else None
-        if found is None:
+
+        def compile() -> tuple[str, bytes]:
             found = _compile(self.kernel.make, self.dtype, dict(self.constants))
             compiled_now.append(self.label)
-            keep_object(path, *found)
-        return found
+            return found
+
+        return load_or_compile(self.path(), compile)
 
     def address(self) -> int:
         """Address of ``void entry(int64 *arguments, int64 begin, int64 end)``."""

@@ -4,7 +4,7 @@ import math
 
 from numba import njit
 
-from .conv import three
+from .geometry import inside, three
 from .lowering import BATCH, ceil_div, lowering
 from .native import Ints, Pointer, kernel
 from .target import LANES
@@ -16,8 +16,7 @@ def _window(dimension, o):
     """(first tap inside the input, end of taps, input position of tap 0) for output position ``o``."""
     _, size, kernel, stride, pad, dilation = dimension
     start = o * stride - pad
-    low = 0 if start >= 0 else (-start + dilation - 1) // dilation
-    high = min(kernel, (size - start + dilation - 1) // dilation)
+    low, high = inside(start, dilation, kernel, size)
     return low, high, start
 
 
@@ -37,6 +36,13 @@ def _divisor(planes, heights, widths, od, oh, ow, include_pad, taps):
     return max(1, taps)
 
 
+@njit(error_model="numpy")
+def _first_hit(rest, v, top):
+    """What of ``rest`` belongs to an input v that is the largest, ``top``, and what is left for later inputs."""
+    hit = (v == top) | (v != v)
+    return where(hit, rest, 0.0), where(hit, 0.0, rest)
+
+
 @kernel
 def pool(T, largest, include_pad, window):
     """Largest number or mean of every window; a unit is a row of outputs.
@@ -48,13 +54,7 @@ def pool(T, largest, include_pad, window):
     full = full_d * full_h * full_w
 
     @njit(error_model="numpy")
-    def add(result, x, at):
-        v = load(x, at)
-        return where((v > result) | (v != v), v, result) if largest else result + v
-
-    @njit(error_model="numpy")
-    def add_first(result, x, at, count):
-        v = load_first(x, at, count)
+    def take(result, v):
         return where((v > result) | (v != v), v, result) if largest else result + v
 
     def loop(
@@ -85,7 +85,8 @@ def pool(T, largest, include_pad, window):
                         for d in range(full_d):
                             for h in range(full_h):
                                 for w in range(full_w):
-                                    result = add(result, x, start + d * x_plane + h * x_row + w * x_column + c)
+                                    at = start + d * x_plane + h * x_row + w * x_column + c
+                                    result = take(result, load(x, at))
                         store(y, to + c, result if largest else result * scale)
                         c += LANES
                 while c < line:
@@ -94,7 +95,7 @@ def pool(T, largest, include_pad, window):
                         for h in range(h_low, h_high):
                             for w in range(w_low, w_high):
                                 at = start + d * x_plane + h * x_row + w * x_column + c
-                                result = add_first(result, x, at, line - c)
+                                result = take(result, load_first(x, at, line - c))
                     store_first(y, to + c, result if largest else result * scale, line - c)
                     c += LANES
 
@@ -139,10 +140,7 @@ def pool_grad(T, largest, include_pad):
                                     to = (row * widths[1] + w_start + w * widths[5]) * line + c
                                     part = rest
                                     if largest:
-                                        v = load_first(x, to, left)
-                                        hit = (v == top) | (v != v)
-                                        part = where(hit, rest, 0.0)
-                                        rest = where(hit, 0.0, rest)
+                                        part, rest = _first_hit(rest, load_first(x, to, left), top)
                                     store_first(out, to, load_first(out, to, left) + part, left)
 
     return loop
@@ -176,10 +174,7 @@ def pool_grad_apart(T, largest, window):
                                 to = corner + (d * heights[1] + h) * row + (ow * full_w + w) * line + c
                                 part = rest
                                 if largest:
-                                    v = load_first(x, to, left)
-                                    hit = (v == top) | (v != v)
-                                    part = where(hit, rest, 0.0)
-                                    rest = where(hit, 0.0, rest)
+                                    part, rest = _first_hit(rest, load_first(x, to, left), top)
                                 store_first(out, to, part, left)
 
     return loop
@@ -211,10 +206,8 @@ def pool_pick(T):
                                 row = (d_start + d * planes[5]) * heights[1] + h_start + h * heights[5]
                                 for w in range(w_low, w_high):
                                     to = (row * widths[1] + w_start + w * widths[5]) * line + c
-                                    v = load_first(x, to, left)
-                                    hit = ((v == top) | (v != v)) & (waiting > 0.0)
-                                    result = where(hit, load_first(values, to, left), result)
-                                    waiting = where(hit, 0.0, waiting)
+                                    hit, waiting = _first_hit(waiting, load_first(x, to, left), top)
+                                    result = where(hit > 0.0, load_first(values, to, left), result)
                         store_first(out, at, result, left)
 
     return loop

@@ -84,13 +84,13 @@ def _make_run():
     return run
 
 
-def _compile_run(parallel: bool):
+def _compile_run() -> tuple[str, bytes]:
     from numba import cfunc
 
     compiled = cfunc(
         "void(CPointer(int64), int64, CPointer(int64), CPointer(int64), CPointer(int64), CPointer(int64))",
         error_model="numpy",
-        parallel=parallel,
+        parallel=True,
     )(_make_run())
     return compiled._wrapper_name, compiled._library._get_compiled_object()
 
@@ -101,16 +101,12 @@ def _run():
     _start_threads()
     folder = native.cache_folder()
     path = None if folder is None else folder / f"run-{native.digest_for(__file__)}.o"
-    found = native.read_object(path) if path is not None else None
-    if found is None:
-        found = _compile_run(parallel=True)
-        native.keep_object(path, *found)
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 6)(native.link(*found))
+    address = native.link(*native.load_or_compile(path, _compile_run))
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 6)(address)
 
 
 _started_in: int | None = None
 _running = threading.Lock()
-
 
 #: How long an OpenMP thread spins for work before it sleeps (GNU OpenMP's unit, a few nanoseconds).  Its default is
 #: milliseconds: on a busy machine each meeting of threads then waits for a time slice of the scheduler.

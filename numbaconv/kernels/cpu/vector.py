@@ -112,6 +112,12 @@ def as_vector(context, builder, value, value_type, vector: Vector):
     return broadcast(builder, context.cast(builder, value, value_type, vector.dtype), vector.lanes)
 
 
+def _vectors(context, builder, vector, arguments, argument_types):
+    """All arguments as vectors of one type."""
+    pairs = zip(arguments, argument_types, strict=True)
+    return [as_vector(context, builder, value, kind, vector) for value, kind in pairs]
+
+
 # ------------------------------------------------------------------------------------------------ operators
 
 
@@ -133,9 +139,7 @@ def _operator(python_operator, emit, result=None):
 
     def lower(context, builder, signature, arguments):
         vector = _vector_of(*signature.args)
-        pairs = zip(arguments, signature.args, strict=True)
-        left, right = (as_vector(context, builder, a, t, vector) for a, t in pairs)
-        return emit(builder, left, right)
+        return emit(builder, *_vectors(context, builder, vector, arguments, signature.args))
 
     for pair in ((Vector, Vector), (Vector, types.Number), (types.Number, Vector)):
         lower_builtin(python_operator, *pair)(lower)
@@ -284,20 +288,29 @@ def store_first(typingctx, pointer, index, vector, count):
 # ------------------------------------------------------------------------------------------------ functions
 
 
-def _unary(name, emit):
-    def typing(typingctx, x):
-        def codegen(context, builder, signature, arguments):
-            return emit(builder, arguments[0])
-
-        return x(x), codegen
-
+def _named(typing, name, doc):
+    """An intrinsic with a name and a docstring of its own."""
     typing.__name__ = typing.__qualname__ = name
+    typing.__doc__ = doc
     return intrinsic(typing)
 
 
-absolute = _unary("absolute", lambda b, x: call_llvm(b, f"llvm.fabs.{llvm_name(x.type)}", x.type, x))
-sqrt = _unary("sqrt", lambda b, x: call_llvm(b, f"llvm.sqrt.{llvm_name(x.type)}", x.type, x))
-nearest = _unary("nearest", lambda b, x: call_llvm(b, f"llvm.rint.{llvm_name(x.type)}", x.type, x))
+def _unary(name, doc):
+    """LLVM's function ``name`` of one vector."""
+
+    def typing(typingctx, x):
+        def codegen(context, builder, signature, arguments):
+            x = arguments[0]
+            return call_llvm(builder, f"llvm.{name}.{llvm_name(x.type)}", x.type, x)
+
+        return x(x), codegen
+
+    return _named(typing, name, doc)
+
+
+absolute = _unary("fabs", "The lanes without their signs.")
+sqrt = _unary("sqrt", "The square root of each lane, correctly rounded.")
+nearest = _unary("rint", "The nearest whole number, ties to even.")
 
 
 @intrinsic
@@ -314,60 +327,40 @@ def splat(typingctx, like, scalar):
 @intrinsic
 def fma(typingctx, x, y, z):
     """``x * y + z``, rounded once (twice on CPUs without such an instruction)."""
-    vector = _vector_of(x, y, z)
 
     def codegen(context, builder, signature, arguments):
-        values = (
-            as_vector(context, builder, a, t, signature.return_type)
-            for a, t in zip(arguments, signature.args, strict=True)
-        )
+        values = _vectors(context, builder, signature.return_type, arguments, signature.args)
         return fused_multiply_add(builder, *values)
 
-    return vector(x, y, z), codegen
+    return _vector_of(x, y, z)(x, y, z), codegen
 
 
 @intrinsic
 def where(typingctx, mask, x, y):
     """``x`` in the lanes where ``mask`` is set, else ``y``."""
-    vector = _vector_of(x, y)
 
     def codegen(context, builder, signature, arguments):
-        mask, x, y = arguments
-        x = as_vector(context, builder, x, signature.args[1], signature.return_type)
-        y = as_vector(context, builder, y, signature.args[2], signature.return_type)
-        return builder.select(mask, x, y)
+        values = _vectors(context, builder, signature.return_type, arguments[1:], signature.args[1:])
+        return builder.select(arguments[0], *values)
 
-    return vector(mask, x, y), codegen
+    return _vector_of(x, y)(mask, x, y), codegen
 
 
-@intrinsic
-def maximum(typingctx, x, y):
-    """The larger of ``x`` and ``y``; ``y`` where either is NaN (one instruction: x > y ? x : y)."""
-    vector = _vector_of(x, y)
+def _extreme(name, symbol, doc):
+    """``x`` where x ``symbol`` y, else ``y``: one instruction, which gives ``y`` where either is NaN."""
 
-    def codegen(context, builder, signature, arguments):
-        x, y = (
-            as_vector(context, builder, a, t, signature.return_type)
-            for a, t in zip(arguments, signature.args, strict=True)
-        )
-        return builder.select(builder.fcmp_ordered(">", x, y), x, y)
+    def typing(typingctx, x, y):
+        def codegen(context, builder, signature, arguments):
+            x, y = _vectors(context, builder, signature.return_type, arguments, signature.args)
+            return builder.select(builder.fcmp_ordered(symbol, x, y), x, y)
 
-    return vector(x, y), codegen
+        return _vector_of(x, y)(x, y), codegen
+
+    return _named(typing, name, doc)
 
 
-@intrinsic
-def minimum(typingctx, x, y):
-    """The smaller of ``x`` and ``y``; ``y`` where either is NaN."""
-    vector = _vector_of(x, y)
-
-    def codegen(context, builder, signature, arguments):
-        x, y = (
-            as_vector(context, builder, a, t, signature.return_type)
-            for a, t in zip(arguments, signature.args, strict=True)
-        )
-        return builder.select(builder.fcmp_ordered("<", x, y), x, y)
-
-    return vector(x, y), codegen
+maximum = _extreme("maximum", ">", "The larger of x and y; y where either is NaN.")
+minimum = _extreme("minimum", "<", "The smaller of x and y; y where either is NaN.")
 
 
 @intrinsic
@@ -444,48 +437,26 @@ def reduce_add(typingctx, x):
     return x.dtype(x), codegen
 
 
-@intrinsic
-def bits(typingctx, x):
-    """The same bits as integers of the same width."""
-    integer = Vector({32: types.int32, 64: types.int64}[x.dtype.bitwidth])
-
-    def codegen(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
-
-    return integer(x), codegen
+_INTEGERS = {32: types.int32, 64: types.int64}
+_FLOATS = {32: types.float32, 64: types.float64}
 
 
-@intrinsic
-def from_bits(typingctx, x):
-    """Integers read as the bits of floating-point numbers of the same width."""
-    number = Vector({32: types.float32, 64: types.float64}[x.dtype.bitwidth])
+def _conversion(name, kinds, instruction, doc):
+    """A function to vectors of the same width whose elements are of another kind."""
 
-    def codegen(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
+    def typing(typingctx, x):
+        def codegen(context, builder, signature, arguments):
+            return getattr(builder, instruction)(arguments[0], context.get_value_type(signature.return_type))
 
-    return number(x), codegen
+        return Vector(kinds[x.dtype.bitwidth])(x), codegen
 
-
-@intrinsic
-def to_integer(typingctx, x):
-    """Truncated to integers of the same width; the value must fit."""
-    integer = Vector({32: types.int32, 64: types.int64}[x.dtype.bitwidth])
-
-    def codegen(context, builder, signature, arguments):
-        return builder.fptosi(arguments[0], context.get_value_type(signature.return_type))
-
-    return integer(x), codegen
+    return _named(typing, name, doc)
 
 
-@intrinsic
-def to_float(typingctx, x):
-    """Signed integers converted to floating-point numbers of the same width."""
-    number = Vector({32: types.float32, 64: types.float64}[x.dtype.bitwidth])
-
-    def codegen(context, builder, signature, arguments):
-        return builder.sitofp(arguments[0], context.get_value_type(signature.return_type))
-
-    return number(x), codegen
+bits = _conversion("bits", _INTEGERS, "bitcast", "The same bits as integers of the same width.")
+from_bits = _conversion("from_bits", _FLOATS, "bitcast", "Integers read as the bits of numbers of the same width.")
+to_integer = _conversion("to_integer", _INTEGERS, "fptosi", "Truncated to integers of the same width; must fit.")
+to_float = _conversion("to_float", _FLOATS, "sitofp", "Signed integers converted to numbers of the same width.")
 
 
 @intrinsic
