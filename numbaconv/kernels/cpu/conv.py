@@ -416,8 +416,9 @@ def _turned(program, x) -> Buffer:
 def choose_tile(itemsize: int, rows: int, runs: list[tuple[int, int]], cut_rows: bool) -> tuple[int, int]:
     """The register tile that takes the fewest cycles for ``rows`` x each of ``runs`` (length, how often).
 
-    Two multiply-adds and two loads a cycle, a latency of four cycles; a tail of rows is a tile of its own if
-    ``cut_rows``, else its rows are done one by one.
+    Two multiply-adds and two loads a cycle, a latency of four cycles.  With images in lanes (``cut_rows``) a tail of
+    rows is a tile of its own, and a run shorter than the tile is done vector by vector; with channels in lanes a tail's
+    rows are done one by one, and vectors beyond the run are masked.
     """
     registers = 1 if itemsize == 4 else 2
 
@@ -429,8 +430,8 @@ def choose_tile(itemsize: int, rows: int, runs: list[tuple[int, int]], cut_rows:
         whole, tail = divmod(rows, m)
         total = 0.0
         for length, often in runs:
-            wide = ceil_div(length, v) if length >= v else 0
-            single = 0 if length >= v else length
+            fits = length >= v or not cut_rows
+            wide, single = (ceil_div(length, v), 0) if fits else (0, length)
             for height, count in ((m, whole), (tail, 1 if tail and cut_rows else 0), (1, 0 if cut_rows else tail)):
                 if count:
                     total += often * count * (wide * cycles(height, v) + single * cycles(height, 1))
@@ -468,12 +469,7 @@ def _correlate(program, x, w, bias, y, dimensions, w_strides, groups, activation
     if images:
         rows, vectors = choose_tile(itemsize, outputs, interior, cut_rows=True)
     else:
-        rows, vectors = min(
-            tiles_for(itemsize),
-            key=lambda t: ceil_div(ceil_div(outputs, LANES), t[1]) * (
-                (pixels // t[0]) * max(t[0] * t[1] / 2, 4.0) + (pixels % t[0]) * max(t[1] / 2, (1 + t[1]) / 2, 4.0)
-            ),
-        )  # fmt: skip
+        rows, vectors = choose_tile(itemsize, pixels, [(ceil_div(outputs, LANES), 1)], cut_rows=False)
     kernel_ = correlate(
         y.dtype, images=images, rows=rows, vectors=vectors, tail=outputs % rows if images else 0,
         activation=activation, bias=bias is not None,
