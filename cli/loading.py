@@ -19,7 +19,7 @@ _SIDE = 32
 
 
 def padding(height: int) -> int:
-    """Return how many black pixels go around images of a height: all networks here are made for 32 x 32."""
+    """Return how many black pixels go around images of a height: small ones are brought to 32 x 32."""
     return max(0, (_SIDE - height) // 2)
 
 

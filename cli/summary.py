@@ -11,7 +11,7 @@ from . import console, options
 
 @click.command("summary")
 @click.argument("model", metavar="MODEL")
-@click.option("--dataset", metavar="NAME", help="Take image shape and classes from a data set.  [default: digits]")
+@click.option("--dataset", metavar="NAME", help="Take image shape and classes from there.  [default: the model's own]")
 @options.JSON
 def command(model: str, dataset: str | None, as_json: bool) -> None:
     """Show layers, output shapes, parameters, multiply-adds, receptive fields and memory of MODEL."""
@@ -20,17 +20,22 @@ def command(model: str, dataset: str | None, as_json: bool) -> None:
 
     from .loading import padding
 
-    facts = data.info(dataset or "digits")
-    channels, height, width = facts.shape
-    pad = padding(height)
-    network = models.build(model, num_classes=len(facts.classes), in_channels=channels)
-    summary = summarise(network, (channels, height + 2 * pad, width + 2 * pad))
+    if dataset is None:
+        network, shape = models.build(model), models.image_shape(model)
+    else:
+        facts = data.info(dataset)
+        channels, height, width = facts.shape
+        pad = padding(height)
+        network = models.build(model, num_classes=len(facts.classes), in_channels=channels)
+        shape = (channels, height + 2 * pad, width + 2 * pad)
+    summary = summarise(network, shape)
     if as_json:
         totals = {name: getattr(summary, name) for name in ("parameters", "multiply_adds", "output_bytes")}
         console.print_json({"model": model, **asdict(summary), **totals})
         return
     out = console.stdout()
-    out.print(f"{model} on images of {_shape(summary.input_shape[1:])}, {len(facts.classes)} classes\n")
+    classes = summary.layers[-1].output_shape[-1]
+    out.print(f"{model} on images of {_shape(summary.input_shape[1:])}, {classes:,} classes\n")
     out.print(
         console.table(
             ("layer", "kind", "output", "parameters", "multiply-adds", "receptive field", "output size"),

@@ -54,7 +54,7 @@ class _Work:
 
 
 @click.command("train")
-@click.option("--model", default="lenet5", metavar="NAME", help="Network to train.")
+@click.option("--model", default="lenet5", metavar="NAME", help="Network to train; numbaconv summary shows its layers.")
 @click.option("--dataset", default="digits", metavar="NAME", help="Data set; numbaconv data list shows all.")
 @options.DATA_DIR
 @click.option("--epochs", default=30, type=click.IntRange(min=1), help="Times to go through the training images.")

@@ -19,7 +19,20 @@ import pytest
 import numbaconv as nc
 import numbaconv.functional as F
 from numbaconv import bench, nn
-from numbaconv.bench import conv, exact, layers, measure, onnxfile, profile, replay, report, shapes, startup, table
+from numbaconv.bench import (
+    conv,
+    exact,
+    layers,
+    measure,
+    onnxfile,
+    profile,
+    replay,
+    report,
+    shapes,
+    startup,
+    table,
+    twin,
+)
 from numbaconv.bench.peak import Peak
 from numbaconv.graph import Graph, compile_graph
 
@@ -329,17 +342,12 @@ def test_other_libraries_are_imported_only_when_asked_for() -> None:
 
 
 @needs_torch
-def test_a_network_without_twin_is_refused() -> None:
+def test_a_network_without_twin_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from numbaconv.bench.peers import torch_twin
-
-    class Odd(nn.Module):
-        def forward(self, x: Any) -> Any:
-            return x
-
-    with pytest.raises(ValueError, match="PyTorch has no layer Odd"):
-        torch_twin(torch, nn.Sequential(Odd()))
+    monkeypatch.delitem(twin._TRANSLATIONS, "tanh")
+    with pytest.raises(ValueError, match="there is no translation of tanh to PyTorch"):
+        twin.torch_twin(torch, nn.Tanh(), (3, 2))
 
 
 # ---------------------------------------------------------------------------------------------------- reports

@@ -21,10 +21,12 @@ from numbaconv.nn import Module
 
 from .exact import relative_error
 from .onnxfile import to_onnx
-from .peers import in_all_layouts, laid_out, torch_twin
+from .peers import in_all_layouts, laid_out
 from .report import Row, column
 from .session import Session
+from .shapes import batches_of
 from .train import random_batch
+from .twin import torch_twin
 
 
 @dataclass(kw_only=True)
@@ -42,15 +44,17 @@ class InferRow(Row):
     error: float | None = column("error", ".1e")
 
 
-def measure(session: Session, networks: Sequence[str] = ("lenet5",), batches: Sequence[int] = (1, 64)) -> Sequence[Row]:
+def measure(
+    session: Session, networks: Sequence[str] = ("lenet5",), batches: Sequence[int] | None = None
+) -> Sequence[Row]:
     """A row for each network and batch size.
 
     Args:
         session: rounds and other libraries.
         networks: names of ``numbaconv.models``.
-        batches: images a call.
+        batches: images a call; by default what ``shapes`` says of each network.
     """
-    work = [(network, batch) for network in networks for batch in batches]
+    work = [(network, batch) for network in networks for batch in batches or batches_of(network).infer]
     return session.each(work, lambda network, batch: f"{network}, batch {batch}", measure_call)
 
 
@@ -85,7 +89,7 @@ def measure_call(session: Session, network: str, batch: int) -> InferRow:
 
 
 def _torch_call(torch: Any, model: Module, images: np.ndarray, form: Any) -> Callable[[], Any]:
-    twin = torch_twin(torch, model).to(memory_format=form)
+    twin = torch_twin(torch, model, images.shape).to(memory_format=form)
     x = laid_out(torch, images, form)
 
     def call() -> Any:

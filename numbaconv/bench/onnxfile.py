@@ -6,13 +6,15 @@ length and their bytes.  Field numbers are those of onnx.proto3 (https://github.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from numbaconv.graph import Graph, Node, Tensor, Variable
-from numbaconv.ops.conv import output_size
+
+from .nodes import is_flatten, is_global, rounds_up
 
 _IR_VERSION, _OPSET = 8, 17
 _DATA_TYPES = {np.dtype(np.float32): 1, np.dtype(np.int64): 7, np.dtype(np.float64): 11}
@@ -39,9 +41,11 @@ def to_onnx(graph: Graph) -> bytes:
         translate = _TRANSLATIONS.get(node.op.name)
         if translate is None or len(node.outputs) != 1:
             raise ValueError(f"there is no translation of {node.op.name} to ONNX")
-        kind, attributes, extra = translate(node)
+        kind, attributes, constants, order = translate(node)
         sources = [names[id(t)] for t in node.inputs]
-        for array in extra:
+        if order:
+            sources = [sources[i] for i in order]
+        for array in constants:
             sources.append(f"constant{position}")
             arrays.append(_tensor(sources[-1], array))
         names[id(node.outputs[0])] = f"value{position}"
@@ -56,7 +60,13 @@ def to_onnx(graph: Graph) -> bytes:
 
 # ------------------------------------------------------------------------------------------------ operators
 
-Translation = tuple[str, dict[str, Any], list[np.ndarray]]
+class Translation(NamedTuple):
+    """An ONNX operator: its name, its attributes, constants behind its inputs, and their order if it is another one."""
+
+    kind: str
+    attributes: dict[str, Any] = {}
+    constants: Sequence[np.ndarray] = ()
+    order: Sequence[int] = ()
 
 
 def _pads(pairs: Iterable[tuple[int, int]]) -> list[int]:
@@ -66,59 +76,60 @@ def _pads(pairs: Iterable[tuple[int, int]]) -> list[int]:
 
 def _conv(node: Node) -> Translation:
     attrs = node.attrs
-    return "Conv", {
+    return Translation("Conv", {
         "kernel_shape": list(node.inputs[1].shape[2:]),
         "strides": list(attrs["stride"]),
         "dilations": list(attrs["dilation"]),
         "group": attrs["groups"],
         "pads": _pads(attrs["padding"]),
-    }, []  # fmt: skip
+    })  # fmt: skip
 
 
 def _linear(node: Node) -> Translation:
-    return "Gemm", {"transB": 1}, []
+    return Translation("Gemm", {"transB": 1})
 
 
-def _pool(node: Node, kind: str) -> Translation:
+def _normalize(node: Node) -> Translation:
+    """As a node of its own, as exported networks may have it: onnxruntime merges it with the convolution before."""
+    x, mean, var, weight, bias = range(5)
+    return Translation("BatchNormalization", {"epsilon": node.attrs["eps"]}, order=(x, weight, bias, mean, var))
+
+
+def _pool(node: Node) -> dict[str, Any]:
+    """The attributes that both kinds of pooling have."""
     attrs = node.attrs
-    pairs = [(p, p) for p in attrs["padding"]]
-    floor = tuple(
-        output_size(*sizes)
-        for sizes in zip(
-            node.inputs[0].shape[2:], attrs["kernel"], attrs["stride"], pairs, attrs["dilation"], strict=True
-        )
-    )
-    written = {
+    return {
         "kernel_shape": list(attrs["kernel"]),
         "strides": list(attrs["stride"]),
-        "pads": _pads(pairs),
-        "ceil_mode": int(floor != tuple(attrs["size"])),
+        "pads": _pads((p, p) for p in attrs["padding"]),
+        "ceil_mode": int(rounds_up(node)),
     }
-    return kind, written, []
 
 
 def _max_pool(node: Node) -> Translation:
-    kind, written, _ = _pool(node, "MaxPool")
-    return kind, {**written, "dilations": list(node.attrs["dilation"])}, []
+    return Translation("MaxPool", {**_pool(node), "dilations": list(node.attrs["dilation"])})
 
 
 def _avg_pool(node: Node) -> Translation:
     if node.attrs["divisor"]:
         raise ValueError("ONNX has no average pooling with a divisor of one's own")
-    kind, written, _ = _pool(node, "AveragePool")
-    return kind, {**written, "count_include_pad": int(node.attrs["count_include_pad"])}, []
+    if is_global(node):
+        return Translation("GlobalAveragePool")
+    return Translation("AveragePool", {**_pool(node), "count_include_pad": int(node.attrs["count_include_pad"])})
 
 
 def _reshape(node: Node) -> Translation:
-    return "Reshape", {}, [np.array(node.attrs["shape"], np.int64)]
+    if is_flatten(node):
+        return Translation("Flatten", {"axis": 1})
+    return Translation("Reshape", constants=[np.array(node.attrs["shape"], np.int64)])
 
 
 def _along_axis(kind: str) -> Callable[[Node], Translation]:
-    return lambda node: (kind, {"axis": node.attrs["axis"]}, [])
+    return lambda node: Translation(kind, {"axis": node.attrs["axis"]})
 
 
 def _plain(kind: str) -> Callable[[Node], Translation]:
-    return lambda node: (kind, {}, [])
+    return lambda node: Translation(kind)
 
 
 _TRANSLATIONS: dict[str, Callable[[Node], Translation]] = {
@@ -129,6 +140,7 @@ _TRANSLATIONS: dict[str, Callable[[Node], Translation]] = {
     "log_softmax": _along_axis("LogSoftmax"),
     "max_pool": _max_pool,
     "multiply": _plain("Mul"),
+    "normalize": _normalize,
     "relu": _plain("Relu"),
     "reshape": _reshape,
     "sigmoid": _plain("Sigmoid"),
@@ -144,7 +156,9 @@ def _node(kind: str, inputs: list[str], output: str, attributes: dict[str, Any])
     return _message((1, inputs), (2, output), (4, kind), (5, written))
 
 
-def _attribute(name: str, value: int | list[int]) -> bytes:
+def _attribute(name: str, value: float | int | list[int]) -> bytes:
+    if isinstance(value, float):
+        return _message((1, name), (2, value), (20, 1))
     if isinstance(value, list):
         return _message((1, name), (8, value), (20, 7))  # a list of integers
     return _message((1, name), (3, value), (20, 2))  # an integer
@@ -170,7 +184,9 @@ def _message(*fields: tuple[int, Any]) -> bytes:
     )
 
 
-def _field(number: int, value: int | str | bytes) -> bytes:
+def _field(number: int, value: float | int | str | bytes) -> bytes:
+    if isinstance(value, float):
+        return _varint(number << 3 | 5) + struct.pack("<f", value)
     if isinstance(value, int):
         return _varint(number << 3) + _varint(value)
     data = value.encode() if isinstance(value, str) else value

@@ -181,13 +181,25 @@ LAYERS: dict[str, tuple[Layer, ...]] = {
     ),
 }  # fmt: skip
 
-#: Network -> channels, height and width of the images it is measured on.
-IMAGES: dict[str, tuple[int, int, int]] = {"lenet5": (1, 32, 32), "resnet18": (3, 224, 224), "resnet50": (3, 224, 224)}
+@dataclass(frozen=True)
+class Batches:
+    """How many images a network is usually measured with: in a training step, and in a call of inference."""
+
+    train: tuple[int, ...] = (128,)
+    infer: tuple[int, ...] = (1, 128)
 
 
-def images_of(network: str) -> tuple[int, int, int]:
-    """Channels, height and width of a network's images: CIFAR's unless ``IMAGES`` says otherwise."""
-    return IMAGES.get(network, (3, 32, 32))
+_BATCHES: dict[str, Batches] = {
+    "lenet5": Batches((64, 256), (1, 64)),
+    "vgg16": Batches((64,), (1, 64)),
+    "resnet18": Batches((32,), (1,)),
+    "resnet50": Batches((32,), (1,)),
+}
+
+
+def batches_of(network: str) -> Batches:
+    """What a network is usually measured with."""
+    return _BATCHES.get(network, Batches())
 
 
 def convolutions(networks: tuple[str, ...], batch: int | None = None) -> list[ConvLayer]:

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numbaconv
+from numbaconv import models
 from numbaconv.kernels.cpu import runner
 
 from .report import Row, column
 from .session import Session
-from .shapes import images_of
 
 # Linux counts a parent's memory into its child's ru_maxrss, so its own record is asked first.
 _DONE = """
@@ -83,7 +83,7 @@ def measure(session: Session, network: str = "lenet5", batch: int = 64) -> Seque
         network: a name of ``numbaconv.models``; PyTorch has a program here for LeNet-5 only.
         batch: images of the step.
     """
-    channels, height, width = images_of(network)
+    channels, height, width = models.image_shape(network)
     values = {
         "network": network, "batch": batch, "channels": channels, "height": height, "width": width,
         "threads": runner.get_threads(),

@@ -19,12 +19,13 @@ from numbaconv.graph import Spec
 from numbaconv.nn import Module
 from numbaconv.training.step import TrainStep
 
-from .peers import in_all_layouts, laid_out, torch_twin
+from .peers import in_all_layouts, laid_out
 from .report import Row, column
 from .session import Session
-from .shapes import images_of
+from .shapes import batches_of
+from .twin import torch_twin
 
-_CLASSES = 10
+_CLASSES = 10  # that labels are drawn from; no network has fewer
 _LR, _MOMENTUM = 0.01, 0.9
 
 
@@ -47,7 +48,7 @@ class TrainRow(Row):
 def measure(
     session: Session,
     networks: Sequence[str] = ("lenet5",),
-    batches: Sequence[int] = (64, 256),
+    batches: Sequence[int] | None = None,
     compile: bool = False,
 ) -> Sequence[Row]:
     """A row for each network and batch size.
@@ -55,10 +56,10 @@ def measure(
     Args:
         session: rounds and other libraries.
         networks: names of ``numbaconv.models``.
-        batches: images a step.
+        batches: images a step; by default what ``shapes`` says of each network.
         compile: let ``torch.compile`` take part too, in both layouts; it needs a C++ compiler and its time.
     """
-    work = [(network, batch, compile) for network in networks for batch in batches]
+    work = [(network, batch, compile) for network in networks for batch in batches or batches_of(network).train]
     rows = session.each(work, lambda network, batch, _: f"{network}, batch {batch}", measure_step)
     for row in rows:  # by now the peak is known best
         row.share_of_peak = row.ours_gflops * 1e9 / session.peak
@@ -66,14 +67,15 @@ def measure(
 
 
 def random_batch(network: str, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Standard normal images and random labels."""
+    """Standard normal images, as the network is made for, and random labels."""
     rng = np.random.default_rng(0)
-    return rng.standard_normal((batch, *images_of(network)), np.float32), rng.integers(0, _CLASSES, batch)
+    shape = (batch, *models.image_shape(network))
+    return rng.standard_normal(shape, np.float32), rng.integers(0, _CLASSES, batch)
 
 
 def build_step(network: str, images: np.ndarray, labels: np.ndarray) -> tuple[Module, TrainStep]:
     """A network and our training step of it, for a resident batch."""
-    model = models.build(network, num_classes=_CLASSES)
+    model = models.build(network)
     specs = Spec(images.shape, images.dtype), Spec(labels.shape, labels.dtype)
     channels = images.shape[1]
     step = TrainStep(
@@ -138,7 +140,7 @@ def torch_step(
 ) -> Callable[[], float]:
     """PyTorch's training step of the twin of ``model``; gives the loss."""
     x, y = laid_out(torch, images, form), torch.from_numpy(labels)
-    twin = torch_twin(torch, model).to(memory_format=form)
+    twin = torch_twin(torch, model, images.shape).to(memory_format=form)
     optimizer = torch.optim.SGD(twin.parameters(), _LR, _MOMENTUM)
 
     def loss_of(x: Any, y: Any) -> Any:

@@ -1,7 +1,24 @@
 """Ready networks, by name."""
 
 from .lenet import lenet5
-from .registry import build, names, recipe_of, register
-from .resnet import resnet20
+from .mobilenet import mobilenet
+from .registry import build, image_shape, names, recipe_of, register
+from .resnet import (
+    resnet18,
+    resnet20,
+    resnet32,
+    resnet34,
+    resnet44,
+    resnet50,
+    resnet56,
+    resnet101,
+    resnet110,
+    resnet152,
+)
+from .vgg import vgg11, vgg13, vgg16, vgg19
 
-__all__ = ["build", "lenet5", "names", "recipe_of", "register", "resnet20"]
+__all__ = [
+    "build", "image_shape", "lenet5", "mobilenet", "names", "recipe_of", "register", "resnet101", "resnet110",
+    "resnet152", "resnet18", "resnet20", "resnet32", "resnet34", "resnet44", "resnet50", "resnet56", "vgg11", "vgg13",
+    "vgg16", "vgg19",
+]  # fmt: skip

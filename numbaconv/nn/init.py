@@ -33,6 +33,12 @@ def uniform_(variable: Variable, low: float = 0.0, high: float = 1.0, generator:
     return variable
 
 
+def normal_(variable: Variable, mean: float = 0.0, std: float = 1.0, generator: GeneratorLike = None) -> Variable:
+    """Fill a variable with draws from N(mean, std²), in place, and return it."""
+    variable.data[...] = mean + std * as_generator(generator).standard_normal(variable.shape)
+    return variable
+
+
 def zeros_(variable: Variable) -> Variable:
     """Fill a variable with zeros, in place, and return it."""
     variable.data[...] = 0
@@ -48,6 +54,20 @@ def kaiming_uniform_(variable: Variable, a: float = 0.0, generator: GeneratorLik
     return uniform_(variable, -bound, bound, generator)
 
 
+def kaiming_normal_(variable: Variable, mode: str = "fan_in", generator: GeneratorLike = None) -> Variable:
+    """Fill a weight with draws from N(0, 2 / fan), in place, and return it.
+
+    ``mode`` says which fan: ``"fan_in"`` keeps the variance of values, ``"fan_out"`` that of gradients, through layers
+    with ReLU.
+
+    Source: He et al., Delving Deep into Rectifiers, arXiv 1502.01852, equations 10 and 14.
+    """
+    fans = {"fan_in": fan_in, "fan_out": fan_out}
+    if mode not in fans:
+        raise ValueError(f"kaiming_normal_: mode must be 'fan_in' or 'fan_out', got {mode!r}")
+    return normal_(variable, 0.0, math.sqrt(2.0 / fans[mode](variable.shape)), generator)
+
+
 def fan_in(shape: tuple[int, ...]) -> int:
     """Return the number of inputs that one output of a weight of shape ``(out, in, *kernel)`` sees.
 
@@ -57,6 +77,15 @@ def fan_in(shape: tuple[int, ...]) -> int:
     if len(shape) < 2:
         raise ValueError(f"a weight of shape {shape} has no fan-in: it needs at least two dimensions")
     return math.prod(shape[1:])
+
+
+def fan_out(shape: tuple[int, ...]) -> int:
+    """Return the number of outputs that see one input of a weight of shape ``(out, in, *kernel)``, groups not counted.
+
+    Raises:
+        ValueError: if the shape has fewer than two dimensions.
+    """
+    return fan_in((shape[1], shape[0], *shape[2:]) if len(shape) > 1 else shape)
 
 
 def init_affine_(weight: Variable, bias: Variable | None, generator: GeneratorLike) -> None:

@@ -1,0 +1,229 @@
+"""Ready networks: published sizes, torchvision's names, and the same numbers as PyTorch computes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import numbaconv as nc
+import numbaconv.functional as F
+from numbaconv import models, nn
+from numbaconv.graph import Graph, compile_graph, gradients
+from numbaconv.models.resnet import BasicBlock, Bottleneck, ResNet
+from numbaconv.nn import init
+
+IMAGENET = {"num_classes": 1000, "image_size": 224}
+
+
+def count(model: nn.Module) -> int:
+    return sum(parameter.size for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "parameters"),
+    [
+        # torchvision's networks, as its documentation counts them
+        ("resnet18", {}, 11_689_512),
+        ("resnet34", {}, 21_797_672),
+        ("resnet50", {}, 25_557_032),
+        ("resnet101", {}, 44_549_160),
+        ("resnet152", {}, 60_192_808),
+        # He et al., table 6, counts 0.27, 0.46, 0.66, 0.85 and 1.7 million; the shortcuts with weights are ours
+        ("resnet20", {}, 272_474),
+        ("resnet32", {}, 466_906),
+        ("resnet44", {}, 661_338),
+        ("resnet56", {}, 855_770),
+        ("resnet110", {}, 1_730_714),
+        ("vgg16", {}, 14_728_266),
+        ("mobilenet", {}, 3_217_226),
+        ("mobilenet", IMAGENET, 4_231_976),  # Howard et al., table 8: 4.2 million
+        ("mobilenet", {**IMAGENET, "width_multiplier": 0.25}, 470_072),  # and 0.5 million
+    ],
+)
+def test_networks_have_the_published_sizes(name: str, arguments: dict[str, Any], parameters: int) -> None:
+    assert count(models.build(name, **arguments)) == parameters
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "batch_norm", "parameters"),
+    [
+        ("vgg11", False, 132_863_336),
+        ("vgg13", False, 133_047_848),
+        ("vgg16", False, 138_357_544),
+        ("vgg16", True, 138_365_992),
+        ("vgg19", False, 143_667_240),
+    ],
+)
+def test_vgg_for_imagenet_has_the_published_size(name: str, batch_norm: bool, parameters: int) -> None:
+    assert count(models.build(name, batch_norm=batch_norm, **IMAGENET)) == parameters
+
+
+def test_names_are_torchvisions() -> None:
+    assert {
+        "conv1.weight", "bn1.running_var", "layer1.0.conv3.weight", "layer1.0.downsample.1.bias", "layer4.2.bn3.weight",
+        "fc.bias",
+    } <= set(models.resnet50().state_dict())  # fmt: skip
+    assert {"layer2.0.downsample.0.weight", "layer3.2.bn2.bias"} <= set(models.resnet20().state_dict())
+    assert {"features.0.weight", "features.1.running_mean", "features.41.bias", "classifier.0.weight"} <= set(
+        models.vgg16().state_dict()
+    )
+    assert {"features.0.0.weight", "features.13.4.running_var", "classifier.bias"} <= set(
+        models.mobilenet(width_multiplier=0.1).state_dict()
+    )
+
+
+def test_strides_are_where_torchvision_has_them() -> None:
+    first = models.resnet50().layer2[0]
+    assert [conv.stride for conv in (first.conv1, first.conv2, first.conv3)] == [(1, 1), (2, 2), (1, 1)]
+
+
+def test_every_network_says_what_images_it_is_made_for() -> None:
+    assert models.image_shape("lenet5") == (1, 32, 32)
+    assert models.image_shape("vgg16") == models.image_shape("resnet20") == (3, 32, 32)
+    assert models.image_shape("resnet50") == (3, 224, 224)
+    with pytest.raises(ValueError, match="did you mean 'mobilenet'"):
+        models.image_shape("mobilnet")
+
+
+def test_the_head_of_vgg_follows_from_the_size_of_the_images() -> None:
+    assert [type(layer).__name__ for layer in models.vgg11(image_size=63).classifier] == ["Linear"]
+    large = models.vgg11(image_size=64, num_classes=7).classifier
+    assert [layer.weight.shape for layer in large if isinstance(layer, nn.Linear)] == [
+        (4096, 512 * 4), (4096, 4096), (7, 4096)
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="image_size must be at least 32, got 31"):
+        models.vgg11(image_size=31)
+    with pytest.raises(ValueError, match="width_multiplier must be positive"):
+        models.mobilenet(width_multiplier=0)
+
+
+def test_initial_weights_are_torchvisions() -> None:
+    model = models.vgg11(seed=3)
+    conv, linear = model.features[4], model.classifier[0]
+    np.testing.assert_allclose(conv.weight.data.std(), np.sqrt(2 / (128 * 9)), rtol=0.02)
+    np.testing.assert_allclose(linear.weight.data.std(), 0.01, rtol=0.05)
+    assert not conv.bias.data.any() and not linear.bias.data.any()
+    resnet = models.resnet20().fc
+    assert np.abs(resnet.weight.data).max() <= 1 / np.sqrt(64) < 1.1 * np.abs(resnet.weight.data).max()
+    with pytest.raises(ValueError, match="mode must be 'fan_in' or 'fan_out'"):
+        init.kaiming_normal_(conv.weight, "fan_avg")
+
+
+# -- PyTorch's twin ---------------------------------------------------------------------------------------------------
+
+SMALL: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "cifar": (lambda **more: ResNet(BasicBlock, (1, 2, 1), 4, "cifar", 10, 3, 0, **more), (5, 3, 12, 12)),
+    "imagenet": (lambda **more: ResNet(Bottleneck, (1, 2, 1), 4, "imagenet", 7, 3, 0, **more), (3, 3, 45, 45)),
+    "vgg11": (lambda **more: models.vgg11(**more), (4, 3, 32, 32)),
+    "vgg11 plain": (lambda **more: models.vgg11(batch_norm=False, **more), (3, 3, 32, 32)),
+    "mobilenet": (lambda **more: models.mobilenet(width_multiplier=0.1, **more), (17, 3, 32, 32)),
+    "lenet5": (lambda **more: models.lenet5(**more), (3, 1, 32, 32)),
+}  # fmt: skip
+
+
+def batch(shape: tuple[int, ...], dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.standard_normal(shape).astype(dtype), rng.integers(0, 7, shape[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", SMALL)
+def test_scores_are_those_of_the_twin(name: str, training: bool) -> None:
+    torch = pytest.importorskip("torch")
+    from numbaconv.bench.twin import torch_twin
+
+    build, shape = SMALL[name]
+    model = build(dtype="float32").train(training)
+    x, _ = batch(shape, "float32")
+    twin = torch_twin(torch, model, shape)
+    assert set(twin.state_dict()) == set(model.state_dict())
+    found, expected = model(x), twin(torch.from_numpy(x)).detach().numpy()
+    assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
+    ours = model.state_dict()
+    for name, tensor in twin.state_dict().items():  # running statistics have moved alike
+        np.testing.assert_allclose(ours[name], tensor.numpy(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
+def test_gradients_are_those_of_the_twin(name: str, few_tiles: None) -> None:
+    """In float64, where no ReLU sits so near to zero that rounding decides."""
+    torch = pytest.importorskip("torch")
+    from numbaconv.bench.twin import torch_twin
+
+    build, shape = SMALL[name]
+    model = build(dtype="float64")
+    x, labels = batch(shape, "float64")
+    twin = torch_twin(torch, model, shape, "float64")
+    torch.nn.functional.cross_entropy(twin(torch.from_numpy(x)), torch.from_numpy(labels)).backward()
+    graph = Graph()
+    loss = F.cross_entropy(model(graph.leaf(x)), graph.leaf(labels))
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    graph.output(*gradients(loss, [graph.leaf(parameter) for parameter in parameters]))
+    expected = {name: parameter.grad.numpy() for name, parameter in twin.named_parameters()}
+    largest = max(np.abs(gradient).max() for gradient in expected.values())
+    for name, found in zip(names, compile_graph(graph).run(), strict=True):
+        scale = max(np.abs(expected[name]).max(), 1e-6 * largest)  # a bias before a normalisation has gradient 0
+        assert np.abs(found - expected[name]).max() <= 1e-8 * scale, name
+
+
+def test_a_twin_is_straight_line_code_of_what_pytorch_users_write() -> None:
+    torch = pytest.importorskip("torch")
+    from numbaconv.bench.twin import torch_twin
+
+    model = ResNet(BasicBlock, (1,), 4, "cifar", 10, 3, 0, "float32")
+    code = torch_twin(torch, model, (2, 3, 8, 8)).code
+    assert code.count("conv2d(") == 3 and code.count("batch_norm(") == 3 and code.count("relu(") == 3
+    assert code.count("inplace = True") == 3 and "momentum = 0.1" in code
+    assert "adaptive_avg_pool2d(" in code and "torch.flatten(" in code and "linear(" in code
+    shared = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Dropout(0.25))
+    assert "p = 0.25, training = True" in torch_twin(torch, shared, (2, 1, 3, 3)).code
+    assert "dropout" not in torch_twin(torch, shared.eval(), (2, 1, 3, 3)).code
+
+
+def test_a_twin_of_functions_and_unusual_arguments() -> None:
+    torch = pytest.importorskip("torch")
+    from numbaconv.bench.twin import torch_twin
+
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(np.full((3, 2, 4, 4), 0.5, np.float32))
+
+        def forward(self, x: Any) -> Any:
+            y = F.max_pool2d(x, 3, 2, 1, ceil_mode=True)
+            z = F.batch_norm(F.relu(y), None, None, training=True)
+            y = F.sigmoid(y) * self.scale - z / (1.5 * F.tanh(y) + 2)
+            y = F.avg_pool2d(y, 2, 1, divisor_override=3)
+            return F.log_softmax(F.reshape(y, (3, 3, 6)), 2)
+
+    x, _ = batch((3, 2, 6, 6), "float32")
+    model = Odd()
+    found, expected = model(x), torch_twin(torch, model, x.shape)(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    one_sided = nn.Conv2d(2, 1, 2, padding="same")
+    with pytest.raises(ValueError, match="padding differs between two sides"):
+        torch_twin(torch, one_sided, x.shape)
+
+
+def test_networks_with_arguments_can_be_built_again_from_their_recipe() -> None:
+    model = models.mobilenet(num_classes=3, width_multiplier=0.1, seed=4)
+    recipe = models.recipe_of(model)
+    assert recipe is not None
+    again = models.build(recipe.name, **recipe.arguments)
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, again.state_dict()[name])
+
+
+@pytest.mark.slow
+def test_a_small_mobilenet_learns_a_batch() -> None:
+    x, labels = batch((16, 3, 32, 32), "float32")
+    trainer = nc.Trainer(
+        models.mobilenet(width_multiplier=0.25), optimizer=nc.optim.SGD(lr=0.1, momentum=0.9), batch_size=16
+    )
+    losses = [trainer.step(x, labels) for _ in range(30)]
+    assert losses[-1] < 0.5 * losses[0]
