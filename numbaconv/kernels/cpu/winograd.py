@@ -302,9 +302,9 @@ STREAMING = ((2 << 20, 0.02), (24 << 20, 0.1), (math.inf, 0.35))
 
 def _suits(attrs, w, dtype) -> bool:
     """Whether a convolution can be done with tiles at all, and may be."""
-    ones = all(v == 1 for v in (*attrs["stride"], *attrs["dilation"], attrs["groups"]))
-    wanted = attrs["algo"] == "winograd" or (attrs["algo"] == "auto" and dtype == np.float32)
-    return wanted and ones and w.shape[2:] == (TAPS, TAPS)
+    if w.shape[2:] != (TAPS, TAPS) or {*attrs["stride"], *attrs["dilation"], attrs["groups"]} != {1}:
+        return False
+    return attrs["algo"] == "winograd" or (attrs["algo"] == "auto" and dtype == np.float32)
 
 
 def _choose(attrs, w, x, y) -> int:
