@@ -369,9 +369,9 @@ def lower_conv(program, node, inputs, outputs):
     y = outputs[0]
     stride, before, dilation, groups = _geometry(node.attrs, len(y.spatial))
     bias, activation = rest[0] if rest else None, node.attrs.get("activation")
-    size = winograd.choose_size(node.attrs, w, x, y)
-    if size:
-        winograd.correlate(program, size, x, w, bias, y, before[1:], False, activation, node.flops)
+    plan = winograd.choose(node.attrs, w, x, y)
+    if plan:
+        winograd.correlate(program, plan, x, w, bias, y, before[1:], False, activation, node.flops)
         return
     kernel_ = three(w.shape[2:], 1)
     dimensions = [
@@ -389,10 +389,10 @@ def lower_conv_input_grad(program, node, inputs, outputs):
     g, w = inputs
     x = outputs[0]
     stride, before, dilation, groups = _geometry(node.attrs, len(x.spatial))
-    size = winograd.choose_size(node.attrs, w, g, x)
-    if size:
+    plan = winograd.choose(node.attrs, w, g, x)
+    if plan:
         padding = [winograd.TAPS - 1 - p for p in before[1:]]
-        winograd.correlate(program, size, g, w, None, x, padding, True, None, node.flops)
+        winograd.correlate(program, plan, g, w, None, x, padding, True, None, node.flops)
         return
     kernel_ = three(w.shape[2:], 1)
     dimensions = []
@@ -410,9 +410,9 @@ def lower_conv_weight_grad(program, node, inputs, outputs):
     g, x = inputs
     w = outputs[0]
     stride, before, dilation, groups = _geometry(node.attrs, len(x.spatial))
-    size = winograd.choose_weights_size(node.attrs, w, x, g)
-    if size:
-        winograd.correlate_weights(program, size, g, x, w, before[1:], node.flops)
+    plan = winograd.choose(node.attrs, w, x, g, weights=True)
+    if plan:
+        winograd.correlate_weights(program, plan, g, x, w, before[1:], node.flops)
         return
     kernel_ = three(w.shape[2:], 1)
     out_sizes, in_sizes = three(g.spatial, 1), three(x.spatial, 1)
