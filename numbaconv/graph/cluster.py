@@ -27,8 +27,10 @@ STATISTICS = {channel_sum: "sum", channel_moments: "moments"}
 #: operators that repeat a few numbers -> how kernels read these in every place
 REPEATED = {channel_broadcast: CHANNELS, expand: NUMBER}
 
-MAX_OPERATORS = 24  # of one result that is not stored, and half as many as a cluster's: longer code compiles for seconds
-MAX_READS = 8  # values read for a result that is not stored, and half as many as for a cluster
+#: Of one result that is not stored; a cluster has at most twice as many.  Longer code compiles for seconds.
+MAX_OPERATORS, MAX_READS = 24, 8
+
+Ids = dict[int, None]  # of tensors: a set in the order of its making, so that equal graphs are fused alike
 
 Updates = Sequence[tuple[Tensor, Tensor]]
 
@@ -58,7 +60,7 @@ class Cluster:
     level: int
     position: int
     roots: list[Node] = field(default_factory=list)
-    reads: set[int] = field(default_factory=set)
+    reads: Ids = field(default_factory=dict)
     size: int = 0
 
     def gives(self, t: int) -> bool:
@@ -78,7 +80,7 @@ class _Clusters:
         for node in nodes:
             for t in node.inputs:
                 self.users.setdefault(id(t), {})[id(node)] = node
-        self.reads: dict[int, frozenset[int]] = {}  # by tensor: elements read where it is calculated
+        self.reads: dict[int, Ids] = {}  # by tensor: elements read where it is calculated
         self.size: dict[int, int] = {}  # by tensor: operators run where it is calculated
         self.costly: set[int] = set()
         self.inside: set[int] = set()  # ids of tensors that are calculated where they are needed
@@ -87,6 +89,8 @@ class _Clusters:
                 self._decide(node)
             elif node.op in REPEATED:
                 self.inside.add(id(node.outputs[0]))
+            elif node.op in STATISTICS and not self._reads_of(node):  # of repeated numbers alone, which is no pass
+                self.inside.discard(id(node.inputs[0]))
         self.units = [node for node in nodes if self._is_unit(node)]
 
     # ---------------------------------------------------------------------------------------- what is stored
@@ -94,8 +98,7 @@ class _Clusters:
     def _decide(self, node: Node) -> None:
         """Whether the result of an elementwise node is stored."""
         t = id(node.outputs[0])
-        reads = self._reads_of(node)
-        size = 1 + sum(self.size.get(id(x), 0) for x in node.inputs if id(x) in self.inside)
+        reads, size = self._reads_of(node), self._size_of(node)
         costly = node.op.name in COSTLY or any(id(x) in self.costly and id(x) in self.inside for x in node.inputs)
         self.reads[t], self.size[t] = reads, size
         if costly:
@@ -109,17 +112,21 @@ class _Clusters:
         if pays and small and t not in self.kept and all(is_fusable(user) for user in users):
             self.inside.add(t)
 
-    def _reads_of(self, node: Node) -> frozenset[int]:
-        found: set[int] = set()
+    def _reads_of(self, node: Node) -> Ids:
+        found: Ids = {}
         for x in node.inputs:
-            found |= self.reads.get(id(x), frozenset()) if id(x) in self.inside else {id(x)}
-        return frozenset(found)
+            found |= self.reads.get(id(x), {}) if id(x) in self.inside else {id(x): None}
+        return found
+
+    def _size_of(self, node: Node) -> int:
+        return 1 + sum(self.size.get(id(x), 0) for x in node.inputs if id(x) in self.inside)
 
     def _is_unit(self, node: Node) -> bool:
         """Whether a step of its own, or a cluster, gives the node's results."""
         if node.op in REPEATED:  # read in place by elementwise readers, repeated in memory for others
             t = id(node.outputs[0])
-            return t in self.kept or not all(is_fusable(user) for user in self.users[t].values())
+            stored = t not in self.inside or t in self.kept
+            return stored or not all(is_fusable(user) for user in self.users[t].values())
         return any(id(t) not in self.inside for t in node.outputs)
 
     def _sources(self, node: Node) -> dict[int, Tensor]:
@@ -154,8 +161,7 @@ class _Clusters:
         for position, node in enumerate(self.units):
             if not is_fusable(node):
                 continue
-            reads = self._reads_of(node)
-            size = sum(self.size.get(id(x), 0) for x in node.inputs if id(x) in self.inside) + 1
+            reads, size = self._reads_of(node), self._size_of(node)
             limit = min((latest[id(t)] for t in node.outputs if id(t) in latest), default=len(self.nodes))
 
             def fits(other: Cluster, node: Node = node, reads=reads, size=size, limit=limit) -> bool:  # type: ignore[no-untyped-def]
@@ -173,7 +179,7 @@ class _Clusters:
             if found is None:
                 found = Cluster(earliest[id(node.outputs[0])], position)
             found.roots.append(node)
-            found.reads |= {t for t in reads if not found.gives(t)}
+            found.reads |= {t: None for t in reads if not found.gives(t)}
             found.size += size
             clusters[id(node)] = found
             for t in (*reads, *(id(t) for t in node.outputs)):
@@ -197,7 +203,7 @@ class _Clusters:
             """Where a value stands: among operands, numbers or results."""
             if id(t) not in values:
                 node = self.producer.get(id(t))
-                if node is not None and node.op in REPEATED:
+                if node is not None and node.op in REPEATED and id(t) in self.inside:
                     source = node.inputs[0]
                     operands[id(source)] = (REPEATED[node.op], source)
                     values[id(t)] = ("operand", id(source))
@@ -250,11 +256,12 @@ class _Clusters:
         self._at_hand: set[int] = set()
         for t in list(found.reads):
             reads = self.reads.get(t)
-            if reads is not None and reads <= found.reads - {t} and t not in self.costly:
-                if found.size + self.size[t] <= 2 * MAX_OPERATORS:
-                    self._at_hand.add(t)
-                    found.reads.discard(t)
-                    found.size += self.size[t]
+            if reads is None or t in self.costly or found.size + self.size[t] > 2 * MAX_OPERATORS:
+                continue
+            if all(x in found.reads and x != t for x in reads):
+                self._at_hand.add(t)
+                del found.reads[t]
+                found.size += self.size[t]
 
     def result(self) -> list[Node]:
         clusters = self._clusters()

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from .arithmetic import add_row, multiply_row, scale_row, subtract_row
-from .conv import channel_sum
+from .conv import channel_sum, scale_filters
 from .core import Case, Operator, Spec, apply, as_input, check_floats, is_traced, operator, public, shape_of
 from .shape import channel_broadcast
 
@@ -167,6 +167,17 @@ class ChannelScale(Operator):
 
 batch_norm_row, batch_norm_grad = operator(BatchNorm), operator(BatchNormGrad)
 normalize, channel_scale = operator(Normalize), operator(ChannelScale)
+
+
+def fold(host: Operator, attrs: dict, inputs, mean, var, weight, bias, eps: float):
+    """``host``, a convolution or fully connected layer of (x, weight[, bias]), with the normalisation behind it.
+
+    A filter times a number gives sums times that number, so the normalisation goes into weight and bias.
+    """
+    x, filters, *shift = inputs
+    scale = multiply_row(weight, inverse_deviation(var, eps=eps))
+    by_mean = subtract_row(shift[0], mean) if shift else _scaled(mean, -1.0)
+    return host(x, scale_filters(filters, scale), add_row(multiply_row(by_mean, scale), bias), **attrs)
 
 
 def _over(channels, x):

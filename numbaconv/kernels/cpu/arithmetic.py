@@ -5,7 +5,7 @@ from .lowering import PLAIN, ceil_div, lowering
 from .math import exp, log
 from .native import Pointer, kernel
 from .target import LANES
-from .vector import load_first, reduce_add, splat, sqrt
+from .vector import load_first, reduce_add, splat, sqrt, store_first
 
 
 @elementwise("add")
@@ -46,6 +46,24 @@ def scale(x, factor, offset):
 @elementwise("inverse_deviation")
 def inverse_deviation(variance, eps):
     return 1.0 / sqrt(variance + eps)
+
+
+@kernel
+def scale_rows(T):
+    """Each row times a number of its own; a unit is a row."""
+
+    def loop(begin, end, block: int, first: int, x: Pointer, factors: Pointer, y: Pointer, n: int):
+        for row in range(begin, end):
+            for i in range(0, n, LANES):
+                store_first(y, row * n + i, load_first(x, row * n + i, n - i) * factors[row], n - i)
+
+    return loop
+
+
+@lowering("scale_filters", inputs=(PLAIN,), outputs=(PLAIN,))
+def lower_scale_filters(program, node, inputs, outputs):
+    y = outputs[0]
+    program.step(scale_rows(y.dtype), inputs, outputs, (y.elements // y.shape[0],), y.shape[0])
 
 
 SUM_UNIT = 8192  # elements that one unit of a sum adds up

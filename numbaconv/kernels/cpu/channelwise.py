@@ -260,7 +260,7 @@ def lower_fused(program, node, inputs, outputs):
     attrs = node.attrs
     constants = {name: attrs[name] for name in ("operands", "program", "stores")}
     constants["homes"] = homes_of(attrs["program"])
-    like = next(b for b, kind in zip(inputs, attrs["operands"], strict=False) if kind == ELEMENTS)
+    like = next((b for b, kind in zip(inputs, attrs["operands"], strict=False) if kind == ELEMENTS), outputs[0])
     operands = [*inputs, *(program.number(value, like.dtype) for value in attrs["numbers"])]
     if not _has_channels(node):
         program.step(pointwise(like.dtype, **constants), operands, outputs, (like.elements,), vectors(like))

@@ -342,7 +342,7 @@ class Specialised:
 
     def _homes(self) -> list[str]:
         """Modules that the kernel depends on beyond what its file imports: those of functions given to it by name."""
-        return [home for name, value in self.constants if name == "homes" for home in value]
+        return list(dict(self.constants).get("homes", ()))  # type: ignore[call-overload]
 
     def is_ready(self) -> bool:
         """Whether asking for the address compiles nothing."""
