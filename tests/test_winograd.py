@@ -1,4 +1,4 @@
-"""Winograd's algorithm: its matrices in exact arithmetic, every plan against the definition, and the choice of plans."""
+"""Winograd's algorithm: its matrices in exact arithmetic, every plan against the definition, and the choice."""
 
 from fractions import Fraction
 

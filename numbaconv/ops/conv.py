@@ -82,10 +82,18 @@ class ChannelSum(Operator):
         return (channel_broadcast(grads[0], shape=x.shape),)
 
 
+class ScaleFilters(Operator):
+    """weight (K, ...) with the filter of each output times its number in scale (K,)."""
+
+    def shape(self, weight: Spec, scale: Spec) -> Spec:
+        return weight
+
+
 conv = operator(Conv)
 conv_input_grad = operator(ConvInputGrad)
 conv_weight_grad = operator(ConvWeightGrad)
 channel_sum = operator(ChannelSum)
+scale_filters = operator(ScaleFilters)
 
 
 def _padding(function: str, padding: Any, kernel, dilation, stride) -> tuple[tuple[int, int], ...]:

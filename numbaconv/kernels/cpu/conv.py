@@ -23,7 +23,7 @@ from .panel import choose_tile, make_panel, tiles_along_vectors
 from .target import LANES
 from .tile import lane_sum, product, product_first
 from .turn import turned
-from .vector import at, load, load_first, reduce_add, splat, store, store_first
+from .vector import at, load, load_first, store, store_first
 
 #: What one pass of the weight gradient may touch: most of a first-level cache.
 PASS_BYTES = 36 * 1024
@@ -272,29 +272,6 @@ def sum_groups(T):
 
 
 @kernel
-def sum_pixels(T, images):
-    """Sum of a block over pixels and images, for each channel, added to its group's (bias gradient)."""
-
-    def loop(begin, end, block: int, first: int, g: Pointer, p: Pointer, pixels: int, channels: int):
-        if images:
-            for k in range(begin, end):
-                total = splat(g, 0.0)
-                for j in range(pixels):
-                    total = total + load(g, (j * channels + k) * LANES)
-                p[k] = reduce_add(total) + (0.0 if first else p[k])
-        else:
-            for k in range(begin * LANES, min(channels, end * LANES), LANES):
-                total = splat(g, 0.0)
-                for j in range(pixels):
-                    total = total + load_first(g, j * channels + k, channels - k)
-                if not first:
-                    total = total + load(p, k)
-                store(p, k, total)
-
-    return loop
-
-
-@kernel
 def outer_sums(T, rows, vectors, tail):
     """Weight gradient of a fully connected layer over the whole batch; a unit is a tile of output features.
 
@@ -481,14 +458,3 @@ def lower_linear_weight_grad(program, node, inputs, outputs):
         outer_sums(w.dtype, rows=rows, vectors=vectors, tail=classes % rows), (g, rows_of_images), (w,), constants,
         ceil_div(classes, rows), whole=True, flops=node.flops,
     )  # fmt: skip
-
-
-@lowering("channel_sum", inputs=(BATCH,), outputs=(PLAIN,))
-def lower_channel_sum(program, node, inputs, outputs):
-    g, b = inputs[0], outputs[0]
-    partials = program.per_group(g, g.channels)
-    images = g.lanes > 1
-    units = g.channels if images else ceil_div(g.channels, LANES)
-    program.step(sum_pixels(g.dtype, images=images), (g,), (partials,), (g.pixels, g.channels), units)
-    constants = (partials.copies, partials.stride, g.channels, 1, 1, 0, 1, 0, 0)
-    program.step(sum_groups(b.dtype), (partials,), (b,), constants, g.channels, whole=True)
