@@ -1,0 +1,488 @@
+"""Depthwise convolution: every channel has a filter of its own (Howard et al., arXiv 1704.04861).
+
+Nothing is summed over channels, so vectors do not meet: with images in lanes a vector is one channel of a pixel and a
+tap of the filter is one number, with channels in lanes both are vectors of channels.  The work is bound by loads, not by
+multiply-adds.  So a *window* of ``rows`` x ``columns`` output pixels stands in registers while every input pixel that it
+needs is loaded once, and the innermost loop goes along the channels, which makes each pixel a stream.
+
+Which input pixel meets which tap is known when a window is compiled (``_links``): forward and input gradient of any
+stride and dilation are one piece of code, and the weight gradient is the same walk with other sums.  Windows at the left
+and right border are narrow and ask for each column whether it is there; all windows ask that for each row.
+
+A dimension is that of ``conv.correlate``: (output size, input size, filter size, phases, tap step, index step, tap
+stride, offset, dilation).  Windows begin at multiples of the phases.
+"""
+
+import math
+from contextlib import ExitStack
+from typing import Any
+
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.core.typing import signature as signature_of
+from numba.extending import intrinsic
+
+from .activation import ACTIVATIONS
+from .geometry import inside, taps_at
+from .lowering import ceil_div
+from .native import Ints, Pointer, kernel
+from .target import LANES, TILES, instruction_set
+from .tile import forbid_unrolling
+from .vector import (
+    Vector,
+    at,
+    broadcast,
+    constant,
+    fused_multiply_add,
+    lanes_below,
+    load,
+    masked_load,
+    masked_store,
+    reduce_add,
+    splat,
+    store,
+    store_first,
+    vector_load,
+    vector_store,
+)
+
+I64 = ir.IntType(64)
+
+#: Larger filters stay with the general tile: a window's taps are written out one by one.
+MOST_TAPS = 64
+
+#: One dimension of a window: for each output, the (input, tap) pairs it sums, inputs ascending.
+Links = tuple[tuple[tuple[int, int], ...], ...]
+
+
+def serves(channels: int, filters: int, groups: int, taps: int) -> bool:
+    """Whether a convolution with ``taps`` in a plane of its filter is done here."""
+    return 1 < groups == channels == filters and taps <= MOST_TAPS
+
+
+# ------------------------------------------------------------------------------------------------ windows
+
+
+def _links(dimension: tuple[int, ...], outputs: int) -> Links:
+    """Inputs count from (o / phases) * index step, where o is the window's first output."""
+    tap_step, tap_stride = dimension[4], dimension[6]
+
+    def of(o: int) -> tuple[tuple[int, int], ...]:
+        start, first, count = taps_at.py_func(dimension, o)
+        return tuple(sorted((start + n * tap_stride, first + n * tap_step) for n in range(count)))
+
+    index_step, phases = dimension[5], dimension[3]
+    del index_step, phases
+    return tuple(of(o) for o in range(outputs))
+
+
+def _inputs(links: Links) -> list[int]:
+    """The inputs that occur, ascending."""
+    return sorted({i for pairs in links for i, _ in pairs})
+
+
+class _Emitter:
+    """What the two kinds of window share: access to the vectors of one position along the channels.
+
+    ``mask`` chooses the lanes of channels that are there; None if all are.
+    """
+
+    def __init__(self, builder, vector, mask) -> None:
+        self.builder, self.vector, self.mask = builder, vector, mask
+
+    def load(self, pointer):
+        if self.mask is None:
+            return vector_load(self.builder, pointer, self.vector)
+        return masked_load(self.builder, pointer, self.vector, self.mask)
+
+    def store(self, value, pointer) -> None:
+        if self.mask is None:
+            vector_store(self.builder, value, pointer)
+        else:
+            masked_store(self.builder, value, pointer, self.mask)
+
+    def add_to(self, place, x, y) -> None:
+        self.builder.store(fused_multiply_add(self.builder, x, y, self.builder.load(place)), place)
+
+    def exists(self, span, index: int, guarded: bool = True):
+        """A block that is run if ``index`` lies in [0, size) of ``span`` = (start, size)."""
+        if not guarded:
+            return ExitStack()
+        start, size = span
+        position = self.builder.add(start, ir.Constant(I64, index))
+        return self.builder.if_then(self.builder.icmp_unsigned("<", position, size), likely=True)
+
+    def offset(self, pointer, *terms):
+        """``pointer`` + the sum of number * stride."""
+        for stride, number in terms:
+            if number:
+                pointer = self.builder.gep(pointer, [self.builder.mul(stride, ir.Constant(I64, number))])
+        return pointer
+
+
+def _along_channels(builder, cut, vectors, left, vector, emit) -> None:
+    """Loop over a window's vectors: ``emit(emitter, element offset of the vector, its number)``."""
+    with cgutils.for_range(builder, vectors) as loop:
+        shift = builder.mul(loop.index, ir.Constant(I64, LANES))
+        mask = lanes_below(builder, builder.sub(left, shift), LANES) if cut else None
+        emit(_Emitter(builder, vector, mask), shift, loop.index)
+        innermost = builder.block
+    forbid_unrolling(builder.module, innermost.terminator)
+
+
+_TWO, _THREE = types.UniTuple(types.int64, 2), types.UniTuple(types.int64, 3)
+
+
+def sum_window(rows: Links, columns: Links, filter_size: tuple[int, int], guarded: bool, images: bool, cut: bool,
+               activation: str | None, bias: bool) -> Any:  # fmt: skip
+    """A function that computes a window of outputs along ``vectors`` vectors of channels, for use in kernels.
+
+    (x, w, b, y, vectors, left, planes, heights, widths, ends, x_strides, y_strides, w_tap): pointers to the input pixel
+    that ``rows`` and ``columns`` count from, to the filter's first plane, the bias and the first output; the number of
+    vectors and of channels; planes = (taps, their stride in x, their stride in w); heights and widths = (position of x's
+    pixel, size of the input); ends = (rows, columns) of outputs that are there; strides of rows and columns; and the
+    distance of taps with channels in lanes.
+
+    Args:
+        guarded: whether columns may lie outside.
+        cut: whether the channels end within a vector.
+    """
+    filter_h, filter_w = filter_size
+
+    @intrinsic
+    def window(typingctx, x, w, b, y, vectors, left, planes, heights, widths, ends, x_strides, y_strides, w_strides):
+        element = x.dtype
+
+        def codegen(context, builder, signature, arguments):
+            x, w, b, y, vectors, left, planes, heights, widths, ends, x_strides, y_strides, w_strides = arguments
+            plane_count, x_plane, w_plane = cgutils.unpack_tuple(builder, planes)
+            heights, widths = cgutils.unpack_tuple(builder, heights), cgutils.unpack_tuple(builder, widths)
+            row_end, column_end = cgutils.unpack_tuple(builder, ends)
+            x_row, x_column = cgutils.unpack_tuple(builder, x_strides)
+            y_row, y_column = cgutils.unpack_tuple(builder, y_strides)
+            w_tap, w_vector = cgutils.unpack_tuple(builder, w_strides)
+            vector = ir.VectorType(x.type.pointee, LANES)
+            sums = [[cgutils.alloca_once(builder, vector) for _ in columns] for _ in rows]
+            values = {j: cgutils.alloca_once(builder, vector) for j in _inputs(columns)}
+            act = ACTIVATIONS[activation].py_func if activation else None
+
+            def emit(lane, shift, number):
+                def tap(w, h, t):
+                    index = h * filter_w + t
+                    if images:
+                        return broadcast(builder, builder.load(builder.gep(w, [ir.Constant(I64, index)])), LANES)
+                    return lane.load(lane.offset(w, (w_tap, index)))
+
+                for row in sums:
+                    for place in row:
+                        builder.store(constant(vector, 0.0), place)
+                x_first, w_first = builder.gep(x, [shift]), builder.gep(w, [builder.mul(number, w_vector)])
+                with cgutils.for_range(builder, plane_count) as plane:
+                    x_here = builder.gep(x_first, [builder.mul(plane.index, x_plane)])
+                    w_here = builder.gep(w_first, [builder.mul(plane.index, w_plane)])
+                    for i in _inputs(rows):
+                        with lane.exists(heights, i):
+                            x_line = lane.offset(x_here, (x_row, i))
+                            pairs = [(r, h) for r, links in enumerate(rows) for k, h in links if k == i]
+                            if guarded:
+                                for j in _inputs(columns):
+                                    with lane.exists(widths, j):
+                                        value = lane.load(lane.offset(x_line, (x_column, j)))
+                                        for r, h in pairs:
+                                            for c, links in enumerate(columns):
+                                                for k, t in links:
+                                                    if k == j:
+                                                        lane.add_to(sums[r][c], value, tap(w_here, h, t))
+                            else:
+                                for j, place in values.items():
+                                    builder.store(lane.load(lane.offset(x_line, (x_column, j))), place)
+                                for r, h in pairs:
+                                    for t in dict.fromkeys(t for links in columns for _, t in links):
+                                        number_ = tap(w_here, h, t)
+                                        for c, links in enumerate(columns):
+                                            for j, u in links:
+                                                if u == t:
+                                                    lane.add_to(sums[r][c], builder.load(values[j]), number_)
+                addend = None
+                if bias:
+                    addend = broadcast(builder, builder.load(builder.gep(b, [number])), LANES) if images else (
+                        lane.load(builder.gep(b, [shift])))
+                y_first = builder.gep(y, [shift])
+                zero = ir.Constant(I64, 0)
+                for r, row in enumerate(sums):
+                    with lane.exists((zero, row_end), r, r > 0):
+                        for c, place in enumerate(row):
+                            with lane.exists((zero, column_end), c, guarded and c > 0):
+                                value = builder.load(place)
+                                if bias:
+                                    value = builder.fadd(value, addend)
+                                if act:
+                                    kind = Vector(element)
+                                    value = context.compile_internal(builder, act, signature_of(kind, kind), [value])
+                                lane.store(value, lane.offset(y_first, (y_row, r), (y_column, c)))
+
+            _along_channels(builder, cut, vectors, left, vector, emit)
+            return context.get_dummy_value()
+
+        one = types.int64
+        return types.void(x, w, b, y, one, one, _THREE, _TWO, _TWO, _TWO, _TWO, _TWO, _TWO), codegen
+
+    return window
+
+
+# ------------------------------------------------------------------------------------------ forward and input gradient
+
+
+@kernel
+def depthwise(T, heights, widths, rows, columns, images, cut, activation, bias):
+    """Forward pass or input gradient; a unit is ``rows`` rows of output pixels of ``chunk`` vectors of channels.
+
+    ``heights`` and ``widths`` are dimensions without their sizes.
+    """
+    heights, widths = (0, 0, *heights), (0, 0, *widths)
+    row_phases, column_phases = heights[3], widths[3]
+    row_links, wide_links, narrow_links = (
+        _links(heights, rows), _links(widths, columns), _links(widths, column_phases)
+    )  # fmt: skip
+    size = (heights[2], widths[2])
+    wide = sum_window(row_links, wide_links, size, False, images, cut, activation, bias)
+    narrow = sum_window(row_links, narrow_links, size, True, images, cut, activation, bias)
+    reach_low, reach_high = min(_inputs(wide_links)), max(_inputs(wide_links))
+    row_step, column_step = heights[5], widths[5]
+    overlap = column_phases == 1
+    taps = heights[2] * widths[2]
+
+    def loop(
+        begin, end, block: int, first: int, x: Pointer, w: Pointer, b: Pointer, y: Pointer,
+        planes: Ints(9), in_h: int, in_w: int, out_h: int, out_w: int, channels: int, lanes: int, chunk: int,
+        w_tap: int, w_vector: int,
+    ):  # fmt: skip
+        line = channels * lanes
+        vectors = (line + LANES - 1) // LANES
+        bands = (out_h + rows - 1) // rows
+        for unit in range(begin, end):
+            piece = unit // (planes[0] * bands)
+            plane = unit // bands - piece * planes[0]
+            o = (unit % bands) * rows
+            v = piece * chunk
+            count = min(chunk, vectors - v)
+            start_d, tap_d, count_d = taps_at(planes, plane)
+            low_d, high_d = inside(start_d, planes[6], count_d, planes[1])
+            depth = (high_d - low_d, planes[6] * in_h * in_w * line, planes[4] * taps * w_tap)
+            wv = at(w, v * w_vector + (tap_d + low_d * planes[4]) * taps * w_tap)
+            xv = at(x, v * LANES + (start_d + low_d * planes[6]) * in_h * in_w * line)
+            yv = at(y, v * LANES + (plane * out_h + o) * out_w * line)
+            bv = at(b, v if images else v * LANES)
+            row = o // row_phases * row_step
+            left = line - v * LANES
+            j = 0
+            while j < out_w:
+                column = j // column_phases * column_step
+                if column + reach_low >= 0 and column + reach_high < in_w and j + columns <= out_w:
+                    wide(at(xv, (row * in_w + column) * line), wv, bv, at(yv, j * line), count, left, depth, (row, in_h),
+                         (column, in_w), (out_h - o, out_w - j), (in_w * line, line), (out_w * line, line), (w_tap, w_vector))  # fmt: skip
+                    j += columns
+                else:
+                    narrow(at(xv, (row * in_w + column) * line), wv, bv, at(yv, j * line), count, left, depth,
+                           (row, in_h), (column, in_w), (out_h - o, out_w - j), (in_w * line, line), (out_w * line, line),
+                           (w_tap, w_vector))  # fmt: skip
+                    j += column_phases
+
+    return loop
+
+
+import os
+
+
+def correlate(program, x, w, bias, y, dimensions, activation, flops) -> None:
+    """Append the step of a forward pass or input gradient."""
+    planes, heights, widths = dimensions
+    images = y.lanes > 1
+    rows, columns = map(int, os.environ.get("DWTILE", "4,5").split(","))
+    rows, columns = ceil_div(rows, heights[3]) * heights[3], ceil_div(columns, widths[3]) * widths[3]
+    kernel_ = depthwise(
+        y.dtype, heights=heights[2:], widths=widths[2:], rows=rows, columns=columns, images=images,
+        cut=y.channels * y.lanes % LANES > 0, activation=activation, bias=bias is not None,
+    )  # fmt: skip
+    taps = math.prod(d[2] for d in dimensions)
+    vectors = ceil_div(y.channels * y.lanes, LANES)
+    chunk = min(vectors, int(os.environ.get("DWCHUNK", "64")))
+    w_tap, w_vector = (1, taps) if images else (vectors * LANES, LANES)
+    constants = (*planes, heights[1], widths[1], heights[0], widths[0], y.channels, y.lanes, chunk, w_tap, w_vector)
+    units = ceil_div(vectors, chunk) * planes[0] * ceil_div(heights[0], rows)
+    program.step(kernel_, (x, w, bias or w), (y,), constants, units, flops=flops)
+
+
+# ------------------------------------------------------------------------------------------------ weight gradient
+
+
+def weight_window(rows: Links, columns: Links, filter_size: tuple[int, int], tap_rows: range, guarded: bool, cut: bool) -> Any:
+    """A function that adds a window's part of the weight gradient to sums in memory, for use in kernels.
+
+    (x, g, p, vectors, left, heights, widths, row_end, x_strides, g_strides, p_vector): see ``sum_window``; p points to
+    the sums of the first vector, [taps][lanes], and those of the next one are ``p_vector`` further.  All columns of g
+    must be there.
+
+    Args:
+        tap_rows: the filter's rows that are summed.
+    """
+    filter_h, filter_w = filter_size
+    rows = tuple(tuple((i, h) for i, h in links if h in tap_rows) for links in rows)
+
+    @intrinsic
+    def window(typingctx, x, g, p, vectors, left, heights, widths, row_end, x_strides, g_strides, p_vector):
+        def codegen(context, builder, signature, arguments):
+            x, g, p, vectors, left, heights, widths, row_end, x_strides, g_strides, p_vector = arguments
+            heights, widths = cgutils.unpack_tuple(builder, heights), cgutils.unpack_tuple(builder, widths)
+            x_row, x_column = cgutils.unpack_tuple(builder, x_strides)
+            g_row, g_column = cgutils.unpack_tuple(builder, g_strides)
+            vector = ir.VectorType(x.type.pointee, LANES)
+            sums = {(h, t): cgutils.alloca_once(builder, vector) for h in tap_rows for t in range(filter_w)}
+            values = {j: cgutils.alloca_once(builder, vector) for j in _inputs(columns)}
+            zero = ir.Constant(I64, 0)
+
+            def emit(lane, shift, number):
+                for place in sums.values():
+                    builder.store(constant(vector, 0.0), place)
+                x_here, g_here = builder.gep(x, [shift]), builder.gep(g, [shift])
+
+                def multiply(x_line, pairs, inputs):
+                    for j in inputs:
+                        builder.store(lane.load(lane.offset(x_line, (x_column, j))), values[j])
+                    for r, h in pairs:
+                        with lane.exists((zero, row_end), r, r > 0):
+                            g_line = lane.offset(g_here, (g_row, r))
+                            for c, links in enumerate(columns):
+                                found = [(j, t) for j, t in links if j in inputs]
+                                if found:
+                                    factor = lane.load(lane.offset(g_line, (g_column, c)))
+                                for j, t in found:
+                                    lane.add_to(sums[h, t], builder.load(values[j]), factor)
+
+                for i in _inputs(rows):
+                    with lane.exists(heights, i):
+                        x_line = lane.offset(x_here, (x_row, i))
+                        pairs = [(r, h) for r, links in enumerate(rows) for k, h in links if k == i]
+                        if guarded:
+                            for j in _inputs(columns):
+                                with lane.exists(widths, j):
+                                    multiply(x_line, pairs, [j])
+                        else:
+                            multiply(x_line, pairs, _inputs(columns))
+                target = builder.gep(p, [builder.mul(number, p_vector)])
+                for (h, t), place in sums.items():
+                    to = builder.gep(target, [ir.Constant(I64, (h * filter_w + t) * LANES)])
+                    vector_store(builder, builder.fadd(vector_load(builder, to, vector), builder.load(place)), to)
+
+            _along_channels(builder, cut, vectors, left, vector, emit)
+            return context.get_dummy_value()
+
+        one = types.int64
+        return types.void(x, g, p, one, one, _TWO, _TWO, one, _TWO, _TWO, one), codegen
+
+    return window
+
+
+@kernel
+def depthwise_weights(T, heights, widths, rows, columns, images, cut):
+    """Partial sums of the weight gradient over a group of blocks; a unit is ``chunk`` vectors of channels.
+
+    ``s`` holds the sums of this block, [vectors][taps][lanes]; with images in lanes the lanes are summed at its end.
+    """
+    heights, widths = (0, 0, *heights), (0, 0, *widths)
+    size = (heights[2], widths[2])
+    half = max(1, 16 // size[1])
+    row_links = _links(heights, rows)
+    wide_links, narrow_links = _links(widths, columns), _links(widths, 1)
+    low, reach = wide_links[0][0][0], wide_links[-1][-1][0]
+    index_h, index_w = heights[5], widths[5]
+    plane_taps = size[0] * size[1]
+
+    def both(first):
+        tap_rows = range(first, min(first + half, size[0]))
+        wide = weight_window(row_links, wide_links, size, tap_rows, False, cut)
+        narrow = weight_window(row_links, narrow_links, size, tap_rows, True, cut)
+
+        @njit(error_model="numpy")
+        def band(x, g, s, count, left, row, in_h, in_w, row_end, out_w, line, s_vector):
+            x_strides, g_strides = (in_w * line, line), (out_w * line, line)
+            j = 0
+            while j < out_w:
+                column = j * index_w
+                xj, gj = at(x, (row * in_w + column) * line), at(g, j * line)
+                if column + low >= 0 and column + reach < in_w and j + columns <= out_w:
+                    wide(xj, gj, s, count, left, (row, in_h), (column, in_w), row_end, x_strides, g_strides, s_vector)
+                    j += columns
+                else:
+                    narrow(xj, gj, s, count, left, (row, in_h), (column, in_w), row_end, x_strides, g_strides, s_vector)
+                    j += 1
+
+        if tap_rows.stop == size[0]:
+            return band
+        others = both(tap_rows.stop)
+
+        @njit(error_model="numpy")
+        def bands(x, g, s, count, left, row, in_h, in_w, row_end, out_w, line, s_vector):
+            band(x, g, s, count, left, row, in_h, in_w, row_end, out_w, line, s_vector)
+            others(x, g, s, count, left, row, in_h, in_w, row_end, out_w, line, s_vector)
+
+        return bands
+
+    band = both(0)
+
+    def loop(
+        begin, end, block: int, first: int, x: Pointer, g: Pointer, s: Pointer, p: Pointer,
+        planes: Ints(9), in_h: int, in_w: int, out_h: int, out_w: int, channels: int, lanes: int, chunk: int,
+    ):  # fmt: skip
+        line = channels * lanes
+        vectors = (line + LANES - 1) // LANES
+        taps = planes[2] * plane_taps
+        for unit in range(begin, end):
+            v = unit * chunk
+            count = min(chunk, vectors - v)
+            left = line - v * LANES
+            sv = at(s, v * taps * LANES)
+            for i in range(count * taps):
+                store(sv, i * LANES, splat(s, 0.0))
+            for plane in range(planes[0]):
+                start_d, _, _ = taps_at(planes, plane)
+                low_d, high_d = inside(start_d, planes[6], planes[2], planes[1])
+                for o in range(0, out_h, rows):
+                    gv = at(g, v * LANES + (plane * out_h + o) * out_w * line)
+                    for tap_d in range(low_d, high_d):
+                        xv = at(x, v * LANES + (start_d + tap_d * planes[6]) * in_h * in_w * line)
+                        band(xv, gv, at(sv, tap_d * plane_taps * LANES), count, left, o * index_h, in_h, in_w,
+                             out_h - o, out_w, line, taps * LANES)  # fmt: skip
+            if images:
+                for i in range(count * taps):
+                    p[v * taps + i] = reduce_add(load(sv, i * LANES)) + (0.0 if first else p[v * taps + i])
+            else:
+                for i in range(count):
+                    for t in range(taps):
+                        to = (t * vectors + v + i) * LANES
+                        total = load(sv, (i * taps + t) * LANES)
+                        if not first:
+                            total = total + load(p, to)
+                        store(p, to, total)
+
+    return loop
+
+
+def correlate_weights(program, x, g, dimensions, flops):
+    """Append the step that makes partial weight gradients: their buffer, and its strides as ``sum_groups`` wants them."""
+    planes, heights, widths = dimensions
+    images = x.lanes > 1
+    rows, columns = map(int, os.environ.get("DWGTILE", "4,5").split(","))
+    kernel_ = depthwise_weights(
+        x.dtype, heights=heights[2:], widths=widths[2:], rows=rows, columns=columns, images=images,
+        cut=x.channels * x.lanes % LANES > 0,
+    )  # fmt: skip
+    taps = math.prod(d[2] for d in dimensions)
+    vectors = ceil_div(x.channels * x.lanes, LANES)
+    sums = program.per_block(x, vectors * taps * LANES)
+    partials = program.per_group(x, vectors * taps * (1 if images else LANES))
+    chunk = min(vectors, int(os.environ.get("DWGCHUNK", "16")))
+    constants = (*planes, heights[1], widths[1], heights[0], widths[0], x.channels, x.lanes, chunk)
+    program.step(kernel_, (x, g), (sums, partials), constants, ceil_div(vectors, chunk), flops=flops)
+    return partials, ((taps, 0, 0, 1) if images else (1, 0, 0, vectors * LANES))
