@@ -113,12 +113,22 @@ class _Emitter:
         position = self.builder.add(start, ir.Constant(I64, index))
         return self.builder.if_then(self.builder.icmp_unsigned("<", position, size), likely=True)
 
-    def offset(self, pointer, *terms):
-        """``pointer`` + the sum of number * stride."""
-        for stride, number in terms:
-            if number:
-                pointer = self.builder.gep(pointer, [self.builder.mul(stride, ir.Constant(I64, number))])
-        return pointer
+    def offset(self, pointer, stride, number: int):
+        """``pointer`` + number * stride."""
+        return self.builder.gep(pointer, [self.builder.mul(stride, ir.Constant(I64, number))])
+
+    def lines(self, pointer, stride, numbers: list[int]) -> dict:
+        """number -> ``pointer`` + number * stride.
+
+        LLVM would keep a pointer for each pixel of a window and advance them all from channel to channel.  These are
+        hidden from it: a pixel is addressed by its row's pointer and a column's distance, which all rows share.
+        """
+        found, last = {}, 0
+        kind = ir.FunctionType(pointer.type, [pointer.type])
+        for number in numbers:
+            pointer = self.builder.asm(kind, "", "=r,0", [self.offset(pointer, stride, number - last)], False)
+            found[number], last = pointer, number
+        return found
 
 
 def _along_channels(builder, cut, vectors, left, vector, emit) -> None:
@@ -134,33 +144,33 @@ def _along_channels(builder, cut, vectors, left, vector, emit) -> None:
 _TWO, _THREE = types.UniTuple(types.int64, 2), types.UniTuple(types.int64, 3)
 
 
-def sum_window(rows: Links, columns: Links, filter_size: tuple[int, int], guarded: bool, images: bool, cut: bool,
+def sum_window(rows: Links, columns: Links, filter_size: tuple[int, int], deep: bool, guarded: bool, images: bool, cut: bool,
                activation: str | None, bias: bool) -> Any:  # fmt: skip
     """A function that computes a window of outputs along ``vectors`` vectors of channels, for use in kernels.
 
-    (x, w, b, y, vectors, left, planes, heights, widths, ends, x_strides, y_strides, w_tap): pointers to the input pixel
+    (x, w, b, y, vectors, left, planes, heights, widths, ends, strides, w_strides): pointers to the input pixel
     that ``rows`` and ``columns`` count from, to the filter's first plane, the bias and the first output; the number of
     vectors and of channels; planes = (taps, their stride in x, their stride in w); heights and widths = (position of x's
-    pixel, size of the input); ends = (rows, columns) of outputs that are there; strides of rows and columns; and the
-    distance of taps with channels in lanes.
+    pixel, size of the input); ends = (rows, columns) of outputs that are there; strides = distances of x's rows, y's rows,
+    and columns; w_strides = distances of taps (with channels in lanes) and of vectors of the filter.
 
     Args:
+        deep: whether the filter may have another number of planes than one.
         guarded: whether columns may lie outside.
         cut: whether the channels end within a vector.
     """
     filter_h, filter_w = filter_size
 
     @intrinsic
-    def window(typingctx, x, w, b, y, vectors, left, planes, heights, widths, ends, x_strides, y_strides, w_strides):
+    def window(typingctx, x, w, b, y, vectors, left, planes, heights, widths, ends, strides, w_strides):
         element = x.dtype
 
         def codegen(context, builder, signature, arguments):
-            x, w, b, y, vectors, left, planes, heights, widths, ends, x_strides, y_strides, w_strides = arguments
+            x, w, b, y, vectors, left, planes, heights, widths, ends, strides, w_strides = arguments
             plane_count, x_plane, w_plane = cgutils.unpack_tuple(builder, planes)
             heights, widths = cgutils.unpack_tuple(builder, heights), cgutils.unpack_tuple(builder, widths)
             row_end, column_end = cgutils.unpack_tuple(builder, ends)
-            x_row, x_column = cgutils.unpack_tuple(builder, x_strides)
-            y_row, y_column = cgutils.unpack_tuple(builder, y_strides)
+            x_row, y_row, column = cgutils.unpack_tuple(builder, strides)
             w_tap, w_vector = cgutils.unpack_tuple(builder, w_strides)
             vector = ir.VectorType(x.type.pointee, LANES)
             sums = [[cgutils.alloca_once(builder, vector) for _ in columns] for _ in rows]
@@ -172,23 +182,25 @@ def sum_window(rows: Links, columns: Links, filter_size: tuple[int, int], guarde
                     index = h * filter_w + t
                     if images:
                         return broadcast(builder, builder.load(builder.gep(w, [ir.Constant(I64, index)])), LANES)
-                    return lane.load(lane.offset(w, (w_tap, index)))
+                    return lane.load(lane.offset(w, w_tap, index))
 
                 for row in sums:
                     for place in row:
                         builder.store(constant(vector, 0.0), place)
                 x_first, w_first = builder.gep(x, [shift]), builder.gep(w, [builder.mul(number, w_vector)])
-                with cgutils.for_range(builder, plane_count) as plane:
-                    x_here = builder.gep(x_first, [builder.mul(plane.index, x_plane)])
-                    w_here = builder.gep(w_first, [builder.mul(plane.index, w_plane)])
-                    for i in _inputs(rows):
+                with ExitStack() as loops:
+                    x_here, w_here = x_first, w_first
+                    if deep:
+                        plane = loops.enter_context(cgutils.for_range(builder, plane_count)).index
+                        x_here = builder.gep(x_here, [builder.mul(plane, x_plane)])
+                        w_here = builder.gep(w_here, [builder.mul(plane, w_plane)])
+                    for i, x_line in lane.lines(x_here, x_row, _inputs(rows)).items():
                         with lane.exists(heights, i):
-                            x_line = lane.offset(x_here, (x_row, i))
                             pairs = [(r, h) for r, links in enumerate(rows) for k, h in links if k == i]
                             if guarded:
                                 for j in _inputs(columns):
                                     with lane.exists(widths, j):
-                                        value = lane.load(lane.offset(x_line, (x_column, j)))
+                                        value = lane.load(lane.offset(x_line, column, j))
                                         for r, h in pairs:
                                             for c, links in enumerate(columns):
                                                 for k, t in links:
@@ -196,7 +208,7 @@ def sum_window(rows: Links, columns: Links, filter_size: tuple[int, int], guarde
                                                         lane.add_to(sums[r][c], value, tap(w_here, h, t))
                             else:
                                 for j, place in values.items():
-                                    builder.store(lane.load(lane.offset(x_line, (x_column, j))), place)
+                                    builder.store(lane.load(lane.offset(x_line, column, j)), place)
                                 for r, h in pairs:
                                     for t in dict.fromkeys(t for links in columns for _, t in links):
                                         number_ = tap(w_here, h, t)
@@ -210,6 +222,7 @@ def sum_window(rows: Links, columns: Links, filter_size: tuple[int, int], guarde
                         lane.load(builder.gep(b, [shift])))
                 y_first = builder.gep(y, [shift])
                 zero = ir.Constant(I64, 0)
+                y_lines = lane.lines(y_first, y_row, list(range(len(rows))))
                 for r, row in enumerate(sums):
                     with lane.exists((zero, row_end), r, r > 0):
                         for c, place in enumerate(row):
@@ -220,13 +233,13 @@ def sum_window(rows: Links, columns: Links, filter_size: tuple[int, int], guarde
                                 if act:
                                     kind = Vector(element)
                                     value = context.compile_internal(builder, act, signature_of(kind, kind), [value])
-                                lane.store(value, lane.offset(y_first, (y_row, r), (y_column, c)))
+                                lane.store(value, lane.offset(y_lines[r], column, c))
 
             _along_channels(builder, cut, vectors, left, vector, emit)
             return context.get_dummy_value()
 
         one = types.int64
-        return types.void(x, w, b, y, one, one, _THREE, _TWO, _TWO, _TWO, _TWO, _TWO, _TWO), codegen
+        return types.void(x, w, b, y, one, one, _THREE, _TWO, _TWO, _TWO, _THREE, _TWO), codegen
 
     return window
 
@@ -235,7 +248,7 @@ def sum_window(rows: Links, columns: Links, filter_size: tuple[int, int], guarde
 
 
 @kernel
-def depthwise(T, heights, widths, rows, columns, images, cut, activation, bias):
+def depthwise(T, heights, widths, rows, columns, deep, images, cut, activation, bias):
     """Forward pass or input gradient; a unit is ``rows`` rows of output pixels of ``chunk`` vectors of channels.
 
     ``heights`` and ``widths`` are dimensions without their sizes.
@@ -246,8 +259,8 @@ def depthwise(T, heights, widths, rows, columns, images, cut, activation, bias):
         _links(heights, rows), _links(widths, columns), _links(widths, column_phases)
     )  # fmt: skip
     size = (heights[2], widths[2])
-    wide = sum_window(row_links, wide_links, size, False, images, cut, activation, bias)
-    narrow = sum_window(row_links, narrow_links, size, True, images, cut, activation, bias)
+    wide = sum_window(row_links, wide_links, size, deep, False, images, cut, activation, bias)
+    narrow = sum_window(row_links, narrow_links, size, deep, True, images, cut, activation, bias)
     reach_low, reach_high = min(_inputs(wide_links)), max(_inputs(wide_links))
     row_step, column_step = heights[5], widths[5]
     overlap = column_phases == 1
@@ -276,17 +289,17 @@ def depthwise(T, heights, widths, rows, columns, images, cut, activation, bias):
             bv = at(b, v if images else v * LANES)
             row = o // row_phases * row_step
             left = line - v * LANES
+            strides = (in_w * line, out_w * line, line)
             j = 0
             while j < out_w:
                 column = j // column_phases * column_step
                 if column + reach_low >= 0 and column + reach_high < in_w and j + columns <= out_w:
                     wide(at(xv, (row * in_w + column) * line), wv, bv, at(yv, j * line), count, left, depth, (row, in_h),
-                         (column, in_w), (out_h - o, out_w - j), (in_w * line, line), (out_w * line, line), (w_tap, w_vector))  # fmt: skip
+                         (column, in_w), (out_h - o, out_w - j), strides, (w_tap, w_vector))  # fmt: skip
                     j += columns
                 else:
                     narrow(at(xv, (row * in_w + column) * line), wv, bv, at(yv, j * line), count, left, depth,
-                           (row, in_h), (column, in_w), (out_h - o, out_w - j), (in_w * line, line), (out_w * line, line),
-                           (w_tap, w_vector))  # fmt: skip
+                           (row, in_h), (column, in_w), (out_h - o, out_w - j), strides, (w_tap, w_vector))  # fmt: skip
                     j += column_phases
 
     return loop
@@ -302,7 +315,8 @@ def correlate(program, x, w, bias, y, dimensions, activation, flops) -> None:
     rows, columns = map(int, os.environ.get("DWTILE", "4,5").split(","))
     rows, columns = ceil_div(rows, heights[3]) * heights[3], ceil_div(columns, widths[3]) * widths[3]
     kernel_ = depthwise(
-        y.dtype, heights=heights[2:], widths=widths[2:], rows=rows, columns=columns, images=images,
+        y.dtype, heights=heights[2:], widths=widths[2:], rows=rows, columns=columns,
+        deep=planes[2:6] != (1, 1, 1, 1) or planes[7] != 0, images=images,
         cut=y.channels * y.lanes % LANES > 0, activation=activation, bias=bias is not None,
     )  # fmt: skip
     taps = math.prod(d[2] for d in dimensions)
@@ -320,7 +334,7 @@ def correlate(program, x, w, bias, y, dimensions, activation, flops) -> None:
 def weight_window(rows: Links, columns: Links, filter_size: tuple[int, int], tap_rows: range, guarded: bool, cut: bool) -> Any:
     """A function that adds a window's part of the weight gradient to sums in memory, for use in kernels.
 
-    (x, g, p, vectors, left, heights, widths, row_end, x_strides, g_strides, p_vector): see ``sum_window``; p points to
+    (x, g, p, vectors, left, heights, widths, row_end, strides, p_vector): see ``sum_window``; p points to
     the sums of the first vector, [taps][lanes], and those of the next one are ``p_vector`` further.  All columns of g
     must be there.
 
@@ -331,12 +345,11 @@ def weight_window(rows: Links, columns: Links, filter_size: tuple[int, int], tap
     rows = tuple(tuple((i, h) for i, h in links if h in tap_rows) for links in rows)
 
     @intrinsic
-    def window(typingctx, x, g, p, vectors, left, heights, widths, row_end, x_strides, g_strides, p_vector):
+    def window(typingctx, x, g, p, vectors, left, heights, widths, row_end, strides, p_vector):
         def codegen(context, builder, signature, arguments):
-            x, g, p, vectors, left, heights, widths, row_end, x_strides, g_strides, p_vector = arguments
+            x, g, p, vectors, left, heights, widths, row_end, strides, p_vector = arguments
             heights, widths = cgutils.unpack_tuple(builder, heights), cgutils.unpack_tuple(builder, widths)
-            x_row, x_column = cgutils.unpack_tuple(builder, x_strides)
-            g_row, g_column = cgutils.unpack_tuple(builder, g_strides)
+            x_row, g_row, column = cgutils.unpack_tuple(builder, strides)
             vector = ir.VectorType(x.type.pointee, LANES)
             sums = {(h, t): cgutils.alloca_once(builder, vector) for h in tap_rows for t in range(filter_w)}
             values = {j: cgutils.alloca_once(builder, vector) for j in _inputs(columns)}
@@ -345,24 +358,22 @@ def weight_window(rows: Links, columns: Links, filter_size: tuple[int, int], tap
             def emit(lane, shift, number):
                 for place in sums.values():
                     builder.store(constant(vector, 0.0), place)
-                x_here, g_here = builder.gep(x, [shift]), builder.gep(g, [shift])
+                g_lines = lane.lines(builder.gep(g, [shift]), g_row, list(range(len(rows))))
 
                 def multiply(x_line, pairs, inputs):
                     for j in inputs:
-                        builder.store(lane.load(lane.offset(x_line, (x_column, j))), values[j])
+                        builder.store(lane.load(lane.offset(x_line, column, j)), values[j])
                     for r, h in pairs:
                         with lane.exists((zero, row_end), r, r > 0):
-                            g_line = lane.offset(g_here, (g_row, r))
                             for c, links in enumerate(columns):
                                 found = [(j, t) for j, t in links if j in inputs]
                                 if found:
-                                    factor = lane.load(lane.offset(g_line, (g_column, c)))
+                                    factor = lane.load(lane.offset(g_lines[r], column, c))
                                 for j, t in found:
                                     lane.add_to(sums[h, t], builder.load(values[j]), factor)
 
-                for i in _inputs(rows):
+                for i, x_line in lane.lines(builder.gep(x, [shift]), x_row, _inputs(rows)).items():
                     with lane.exists(heights, i):
-                        x_line = lane.offset(x_here, (x_row, i))
                         pairs = [(r, h) for r, links in enumerate(rows) for k, h in links if k == i]
                         if guarded:
                             for j in _inputs(columns):
@@ -379,7 +390,7 @@ def weight_window(rows: Links, columns: Links, filter_size: tuple[int, int], tap
             return context.get_dummy_value()
 
         one = types.int64
-        return types.void(x, g, p, one, one, _TWO, _TWO, one, _TWO, _TWO, one), codegen
+        return types.void(x, g, p, one, one, _TWO, _TWO, one, _THREE, one), codegen
 
     return window
 
@@ -406,16 +417,16 @@ def depthwise_weights(T, heights, widths, rows, columns, images, cut):
 
         @njit(error_model="numpy")
         def band(x, g, s, count, left, row, in_h, in_w, row_end, out_w, line, s_vector):
-            x_strides, g_strides = (in_w * line, line), (out_w * line, line)
+            strides = (in_w * line, out_w * line, line)
             j = 0
             while j < out_w:
                 column = j * index_w
                 xj, gj = at(x, (row * in_w + column) * line), at(g, j * line)
                 if column + low >= 0 and column + reach < in_w and j + columns <= out_w:
-                    wide(xj, gj, s, count, left, (row, in_h), (column, in_w), row_end, x_strides, g_strides, s_vector)
+                    wide(xj, gj, s, count, left, (row, in_h), (column, in_w), row_end, strides, s_vector)
                     j += columns
                 else:
-                    narrow(xj, gj, s, count, left, (row, in_h), (column, in_w), row_end, x_strides, g_strides, s_vector)
+                    narrow(xj, gj, s, count, left, (row, in_h), (column, in_w), row_end, strides, s_vector)
                     j += 1
 
         if tap_rows.stop == size[0]:
