@@ -545,8 +545,8 @@ def lower_conv_weight_grad(program, node, inputs, outputs):
     out_sizes, in_sizes = three(g.spatial, 1), three(x.spatial, 1)
     if depthwise.serves(x.channels, g.channels, groups, kernel_[1] * kernel_[2]):
         dimensions = _dimensions(out_sizes, in_sizes, kernel_, stride, before, dilation)
-        partials, strides = depthwise.correlate_weights(program, x, g, dimensions, node.flops)
-        _sum_groups(program, partials, w, (1, 1, math.prod(kernel_)), strides)
+        partials, copies, strides = depthwise.correlate_weights(program, x, g, dimensions, node.flops)
+        _sum_copies(program, partials, copies, w, (1, 1, math.prod(kernel_)), strides)
         return
     images = x.lanes > 1
     depth, per_group, taps = x.channels // groups, g.channels // groups, math.prod(kernel_)
@@ -592,7 +592,12 @@ def lower_conv_weight_grad(program, node, inputs, outputs):
 
 def _sum_groups(program, partials, w, sizes, strides) -> None:
     """Append the sum of the groups' partial gradients; see ``sum_groups`` for the sizes and strides."""
-    constants = (partials.copies, partials.stride, *sizes, *strides)
+    _sum_copies(program, partials, (partials.copies, partials.stride), w, sizes, strides)
+
+
+def _sum_copies(program, partials, copies, w, sizes, strides) -> None:
+    """The same where ``copies`` = (number, distance) are more than groups."""
+    constants = (*copies, *sizes, *strides)
     program.step(sum_groups(w.dtype), (partials,), (w,), constants, w.shape[0], whole=True)
 
 

@@ -444,22 +444,26 @@ def depthwise_weights(T, heights, widths, rows, columns, images, cut):
 
     def loop(
         begin, end, block: int, first: int, x: Pointer, g: Pointer, s: Pointer, p: Pointer,
-        planes: Ints(9), in_h: int, in_w: int, out_h: int, out_w: int, channels: int, lanes: int, chunk: int,
+        planes: Ints(9), in_h: int, in_w: int, out_h: int, out_w: int, channels: int, lanes: int, chunk: int, sections: int, section_size: int,
     ):  # fmt: skip
         line = channels * lanes
         vectors = (line + LANES - 1) // LANES
+        chunks = (vectors + chunk - 1) // chunk
+        bands = (out_h + rows - 1) // rows
         taps = planes[2] * plane_taps
         for unit in range(begin, end):
-            v = unit * chunk
+            section = unit // chunks
+            begin_h, end_h = section * bands // sections * rows, (section + 1) * bands // sections * rows
+            v = (unit - section * chunks) * chunk
             count = min(chunk, vectors - v)
             left = line - v * LANES
-            sv = at(s, v * taps * LANES)
+            sv, pv = at(s, (section * vectors + v) * taps * LANES), at(p, section * section_size)
             for i in range(count * taps):
                 store(sv, i * LANES, splat(s, 0.0))
             for plane in range(planes[0]):
                 start_d, _, _ = taps_at(planes, plane)
                 low_d, high_d = inside(start_d, planes[6], planes[2], planes[1])
-                for o in range(0, out_h, rows):
+                for o in range(begin_h, min(end_h, out_h), rows):
                     gv = at(g, v * LANES + (plane * out_h + o) * out_w * line)
                     for tap_d in range(low_d, high_d):
                         xv = at(x, v * LANES + (start_d + tap_d * planes[6]) * in_h * in_w * line)
@@ -467,15 +471,16 @@ def depthwise_weights(T, heights, widths, rows, columns, images, cut):
                              out_h - o, out_w, line, taps * LANES)  # fmt: skip
             if images:
                 for i in range(count * taps):
-                    p[v * taps + i] = reduce_add(load(sv, i * LANES)) + (0.0 if first else p[v * taps + i])
+                    old = 0.0 if first else pv[v * taps + i]
+                    pv[v * taps + i] = reduce_add(load(sv, i * LANES)) + old
             else:
                 for i in range(count):
                     for t in range(taps):
                         to = (t * vectors + v + i) * LANES
                         total = load(sv, (i * taps + t) * LANES)
                         if not first:
-                            total = total + load(p, to)
-                        store(p, to, total)
+                            total = total + load(pv, to)
+                        store(pv, to, total)
 
     return loop
 
@@ -491,9 +496,15 @@ def correlate_weights(program, x, g, dimensions, flops):
     )  # fmt: skip
     taps = math.prod(d[2] for d in dimensions)
     vectors = ceil_div(x.channels * x.lanes, LANES)
-    sums = program.per_block(x, vectors * taps * LANES)
-    partials = program.per_group(x, vectors * taps * (1 if images else LANES))
-    chunk = min(vectors, int(os.environ.get("DWGCHUNK", "16")))
-    constants = (*planes, heights[1], widths[1], heights[0], widths[0], x.channels, x.lanes, chunk)
-    program.step(kernel_, (x, g), (sums, partials), constants, ceil_div(vectors, chunk), flops=flops)
-    return partials, ((taps, 0, 0, 1) if images else (1, 0, 0, vectors * LANES))
+    chunk = min(vectors, int(os.environ.get("DWGCHUNK", "64")))
+    chunks = ceil_div(vectors, chunk)
+    sections = max(1, min(ceil_div(int(os.environ.get("DWSEC", "8")), chunks), heights[0] // 8))
+    size = vectors * taps * (1 if images else LANES)
+    size = ceil_div(size, LANES) * LANES
+    sums = program.per_block(x, sections * vectors * taps * LANES)
+    partials = program.per_group(x, sections * size)
+    constants = (
+        *planes, heights[1], widths[1], heights[0], widths[0], x.channels, x.lanes, chunk, sections, size
+    )  # fmt: skip
+    program.step(kernel_, (x, g), (sums, partials), constants, chunks * sections, flops=flops)
+    return partials, (partials.copies * sections, size), ((taps, 0, 0, 1) if images else (1, 0, 0, vectors * LANES))
