@@ -1,13 +1,13 @@
 """Depthwise convolution: every channel has a filter of its own (Howard et al., arXiv 1704.04861).
 
 Nothing is summed over channels, so vectors do not meet: with images in lanes a vector is one channel of a pixel and a
-tap of the filter is one number, with channels in lanes both are vectors of channels.  The work is bound by loads, not by
-multiply-adds.  So a *window* of ``rows`` x ``columns`` output pixels stands in registers while every input pixel that it
-needs is loaded once, and the innermost loop goes along the channels, which makes each pixel a stream.
+tap of the filter is one number, with channels in lanes both are vectors of channels.  The work is bound by loads, not
+by multiply-adds.  So a *window* of ``rows`` x ``columns`` output pixels stands in registers while every input pixel
+that it needs is loaded once, and the innermost loop goes along the channels, which makes each pixel a stream.
 
 Which input pixel meets which tap is known when a window is compiled (``_links``): forward and input gradient of any
-stride and dilation are one piece of code, and the weight gradient is the same walk with other sums.  Windows at the left
-and right border are narrow and ask for each column whether it is there; all windows ask that for each row.
+stride and dilation are one piece of code, and the weight gradient is the same walk with other sums.  Windows at the
+left and right border are narrow and ask for each column whether it is there; all windows ask that for each row.
 
 A dimension is that of ``conv.correlate``: (output size, input size, filter size, phases, tap step, index step, tap
 stride, offset, dilation).  Windows begin at multiples of the phases.
@@ -42,7 +42,6 @@ from .vector import (
     reduce_add,
     splat,
     store,
-    store_first,
     vector_load,
     vector_store,
 )
@@ -51,6 +50,12 @@ I64 = ir.IntType(64)
 
 #: Larger filters stay with the general tile: a window's taps are written out one by one.
 MOST_TAPS = 64
+
+#: Vectors of channels that a unit of work takes along: long streams, which many pixels of stay in the cache.
+CHUNK = 32
+
+#: The weight gradient's units: where channels are few, an image is cut into sections of rows with sums of their own.
+UNITS, LEAST_ROWS = 8, 8
 
 #: One dimension of a window: for each output, the (input, tap) pairs it sums, inputs ascending.
 Links = tuple[tuple[tuple[int, int], ...], ...]
@@ -72,8 +77,6 @@ def _links(dimension: tuple[int, ...], outputs: int) -> Links:
         start, first, count = taps_at.py_func(dimension, o)
         return tuple(sorted((start + n * tap_stride, first + n * tap_step) for n in range(count)))
 
-    index_step, phases = dimension[5], dimension[3]
-    del index_step, phases
     return tuple(of(o) for o in range(outputs))
 
 
@@ -82,8 +85,13 @@ def _inputs(links: Links) -> list[int]:
     return sorted({i for pairs in links for i, _ in pairs})
 
 
+def _meets(links: Links, i: int) -> list[tuple[int, int]]:
+    """The (output, tap) pairs that input ``i`` meets."""
+    return [(o, tap) for o, pairs in enumerate(links) for j, tap in pairs if j == i]
+
+
 class _Emitter:
-    """What the two kinds of window share: access to the vectors of one position along the channels.
+    """What the two kinds of window share: the walk over input pixels, for one vector of channels.
 
     ``mask`` chooses the lanes of channels that are there; None if all are.
     """
@@ -130,6 +138,20 @@ class _Emitter:
             found[number], last = pointer, number
         return found
 
+    def walk(self, x, row, column, rows: Links, columns: Links, heights, widths, guarded: bool):
+        """The input pixels that are there, by rows: yields what a row meets and [(output, tap, value)] along it.
+
+        Code that is emitted between two yields is run only if the pixels are there.
+        """
+        inputs = _inputs(columns)
+        for i, line in self.lines(x, row, _inputs(rows)).items():
+            with self.exists(heights, i):
+                for group in [[j] for j in inputs] if guarded else [inputs]:
+                    with self.exists(widths, group[0], guarded):
+                        values = {j: self.load(self.offset(line, column, j)) for j in group}
+                        met = [(c, tap, values[j]) for j in group for c, tap in _meets(columns, j)]
+                        yield _meets(rows, i), met
+
 
 def _along_channels(builder, cut, vectors, left, vector, emit) -> None:
     """Loop over a window's vectors: ``emit(emitter, element offset of the vector, its number)``."""
@@ -144,15 +166,17 @@ def _along_channels(builder, cut, vectors, left, vector, emit) -> None:
 _TWO, _THREE = types.UniTuple(types.int64, 2), types.UniTuple(types.int64, 3)
 
 
-def sum_window(rows: Links, columns: Links, filter_size: tuple[int, int], deep: bool, guarded: bool, images: bool, cut: bool,
-               activation: str | None, bias: bool) -> Any:  # fmt: skip
+def sum_window(
+    rows: Links, columns: Links, filter_size: tuple[int, int], deep: bool, guarded: bool, images: bool, cut: bool,
+    activation: str | None, bias: bool,
+) -> Any:  # fmt: skip
     """A function that computes a window of outputs along ``vectors`` vectors of channels, for use in kernels.
 
     (x, w, b, y, vectors, left, planes, heights, widths, ends, strides, w_strides): pointers to the input pixel
     that ``rows`` and ``columns`` count from, to the filter's first plane, the bias and the first output; the number of
-    vectors and of channels; planes = (taps, their stride in x, their stride in w); heights and widths = (position of x's
-    pixel, size of the input); ends = (rows, columns) of outputs that are there; strides = distances of x's rows, y's rows,
-    and columns; w_strides = distances of taps (with channels in lanes) and of vectors of the filter.
+    vectors and of channels; planes = (taps, their stride in x, their stride in w); heights and widths = (position of
+    x's pixel, size of the input); ends = (rows, columns) of outputs that are there; strides = distances of x's rows,
+    y's rows, and columns; w_strides = distances of taps (with channels in lanes) and of vectors of the filter.
 
     Args:
         deep: whether the filter may have another number of planes than one.
@@ -174,7 +198,6 @@ def sum_window(rows: Links, columns: Links, filter_size: tuple[int, int], deep: 
             w_tap, w_vector = cgutils.unpack_tuple(builder, w_strides)
             vector = ir.VectorType(x.type.pointee, LANES)
             sums = [[cgutils.alloca_once(builder, vector) for _ in columns] for _ in rows]
-            values = {j: cgutils.alloca_once(builder, vector) for j in _inputs(columns)}
             act = ACTIVATIONS[activation].py_func if activation else None
 
             def emit(lane, shift, number):
@@ -187,42 +210,24 @@ def sum_window(rows: Links, columns: Links, filter_size: tuple[int, int], deep: 
                 for row in sums:
                     for place in row:
                         builder.store(constant(vector, 0.0), place)
-                x_first, w_first = builder.gep(x, [shift]), builder.gep(w, [builder.mul(number, w_vector)])
+                x_here, w_here = builder.gep(x, [shift]), builder.gep(w, [builder.mul(number, w_vector)])
                 with ExitStack() as loops:
-                    x_here, w_here = x_first, w_first
                     if deep:
                         plane = loops.enter_context(cgutils.for_range(builder, plane_count)).index
                         x_here = builder.gep(x_here, [builder.mul(plane, x_plane)])
                         w_here = builder.gep(w_here, [builder.mul(plane, w_plane)])
-                    for i, x_line in lane.lines(x_here, x_row, _inputs(rows)).items():
-                        with lane.exists(heights, i):
-                            pairs = [(r, h) for r, links in enumerate(rows) for k, h in links if k == i]
-                            if guarded:
-                                for j in _inputs(columns):
-                                    with lane.exists(widths, j):
-                                        value = lane.load(lane.offset(x_line, column, j))
-                                        for r, h in pairs:
-                                            for c, links in enumerate(columns):
-                                                for k, t in links:
-                                                    if k == j:
-                                                        lane.add_to(sums[r][c], value, tap(w_here, h, t))
-                            else:
-                                for j, place in values.items():
-                                    builder.store(lane.load(lane.offset(x_line, column, j)), place)
-                                for r, h in pairs:
-                                    for t in dict.fromkeys(t for links in columns for _, t in links):
-                                        number_ = tap(w_here, h, t)
-                                        for c, links in enumerate(columns):
-                                            for j, u in links:
-                                                if u == t:
-                                                    lane.add_to(sums[r][c], builder.load(values[j]), number_)
-                addend = None
-                if bias:
-                    addend = broadcast(builder, builder.load(builder.gep(b, [number])), LANES) if images else (
-                        lane.load(builder.gep(b, [shift])))
-                y_first = builder.gep(y, [shift])
+                    for lines, met in lane.walk(x_here, x_row, column, rows, columns, heights, widths, guarded):
+                        for r, h in lines:
+                            for t in sorted({t for _, t, _ in met}):
+                                weight = tap(w_here, h, t)
+                                for c, _, value in (m for m in met if m[1] == t):
+                                    lane.add_to(sums[r][c], value, weight)
+                if bias and images:
+                    addend = broadcast(builder, builder.load(builder.gep(b, [number])), LANES)
+                elif bias:
+                    addend = lane.load(builder.gep(b, [shift]))
                 zero = ir.Constant(I64, 0)
-                y_lines = lane.lines(y_first, y_row, list(range(len(rows))))
+                y_lines = lane.lines(builder.gep(y, [shift]), y_row, list(range(len(rows))))
                 for r, row in enumerate(sums):
                     with lane.exists((zero, row_end), r, r > 0):
                         for c, place in enumerate(row):
@@ -263,17 +268,17 @@ def depthwise(T, heights, widths, rows, columns, deep, images, cut, activation, 
     narrow = sum_window(row_links, narrow_links, size, deep, True, images, cut, activation, bias)
     reach_low, reach_high = min(_inputs(wide_links)), max(_inputs(wide_links))
     row_step, column_step = heights[5], widths[5]
-    overlap = column_phases == 1
     taps = heights[2] * widths[2]
 
     def loop(
         begin, end, block: int, first: int, x: Pointer, w: Pointer, b: Pointer, y: Pointer,
         planes: Ints(9), in_h: int, in_w: int, out_h: int, out_w: int, channels: int, lanes: int, chunk: int,
-        w_tap: int, w_vector: int,
+        w_strides: Ints(2),
     ):  # fmt: skip
         line = channels * lanes
         vectors = (line + LANES - 1) // LANES
         bands = (out_h + rows - 1) // rows
+        w_tap, w_vector = w_strides
         for unit in range(begin, end):
             piece = unit // (planes[0] * bands)
             plane = unit // bands - piece * planes[0]
@@ -293,27 +298,24 @@ def depthwise(T, heights, widths, rows, columns, deep, images, cut, activation, 
             j = 0
             while j < out_w:
                 column = j // column_phases * column_step
+                xj, yj = at(xv, (row * in_w + column) * line), at(yv, j * line)
+                ends = (out_h - o, out_w - j)
                 if column + reach_low >= 0 and column + reach_high < in_w and j + columns <= out_w:
-                    wide(at(xv, (row * in_w + column) * line), wv, bv, at(yv, j * line), count, left, depth, (row, in_h),
-                         (column, in_w), (out_h - o, out_w - j), strides, (w_tap, w_vector))  # fmt: skip
+                    wide(xj, wv, bv, yj, count, left, depth, (row, in_h), (column, in_w), ends, strides, w_strides)
                     j += columns
                 else:
-                    narrow(at(xv, (row * in_w + column) * line), wv, bv, at(yv, j * line), count, left, depth,
-                           (row, in_h), (column, in_w), (out_h - o, out_w - j), strides, (w_tap, w_vector))  # fmt: skip
+                    narrow(xj, wv, bv, yj, count, left, depth, (row, in_h), (column, in_w), ends, strides, w_strides)
                     j += column_phases
 
     return loop
-
-
-import os
 
 
 def correlate(program, x, w, bias, y, dimensions, activation, flops) -> None:
     """Append the step of a forward pass or input gradient."""
     planes, heights, widths = dimensions
     images = y.lanes > 1
-    rows, columns = map(int, os.environ.get("DWTILE", "4,5").split(","))
-    rows, columns = ceil_div(rows, heights[3]) * heights[3], ceil_div(columns, widths[3]) * widths[3]
+    # Small windows: a pixel is a stream from memory, and a CPU follows only so many at a time.
+    rows, columns = max(heights[3], 2 // heights[5]), 2 * widths[3]
     kernel_ = depthwise(
         y.dtype, heights=heights[2:], widths=widths[2:], rows=rows, columns=columns,
         deep=planes[2:6] != (1, 1, 1, 1) or planes[7] != 0, images=images,
@@ -321,9 +323,9 @@ def correlate(program, x, w, bias, y, dimensions, activation, flops) -> None:
     )  # fmt: skip
     taps = math.prod(d[2] for d in dimensions)
     vectors = ceil_div(y.channels * y.lanes, LANES)
-    chunk = min(vectors, int(os.environ.get("DWCHUNK", "64")))
-    w_tap, w_vector = (1, taps) if images else (vectors * LANES, LANES)
-    constants = (*planes, heights[1], widths[1], heights[0], widths[0], y.channels, y.lanes, chunk, w_tap, w_vector)
+    chunk = min(vectors, CHUNK)
+    w_strides = (1, taps) if images else (vectors * LANES, LANES)
+    constants = (*planes, heights[1], widths[1], heights[0], widths[0], y.channels, y.lanes, chunk, *w_strides)
     units = ceil_div(vectors, chunk) * planes[0] * ceil_div(heights[0], rows)
     program.step(kernel_, (x, w, bias or w), (y,), constants, units, flops=flops)
 
@@ -331,7 +333,9 @@ def correlate(program, x, w, bias, y, dimensions, activation, flops) -> None:
 # ------------------------------------------------------------------------------------------------ weight gradient
 
 
-def weight_window(rows: Links, columns: Links, filter_size: tuple[int, int], tap_rows: range, guarded: bool, cut: bool) -> Any:
+def weight_window(
+    rows: Links, columns: Links, filter_size: tuple[int, int], tap_rows: range, guarded: bool, cut: bool
+) -> Any:
     """A function that adds a window's part of the weight gradient to sums in memory, for use in kernels.
 
     (x, g, p, vectors, left, heights, widths, row_end, strides, p_vector): see ``sum_window``; p points to
@@ -352,7 +356,6 @@ def weight_window(rows: Links, columns: Links, filter_size: tuple[int, int], tap
             x_row, g_row, column = cgutils.unpack_tuple(builder, strides)
             vector = ir.VectorType(x.type.pointee, LANES)
             sums = {(h, t): cgutils.alloca_once(builder, vector) for h in tap_rows for t in range(filter_w)}
-            values = {j: cgutils.alloca_once(builder, vector) for j in _inputs(columns)}
             zero = ir.Constant(I64, 0)
 
             def emit(lane, shift, number):
@@ -360,27 +363,14 @@ def weight_window(rows: Links, columns: Links, filter_size: tuple[int, int], tap
                     builder.store(constant(vector, 0.0), place)
                 g_lines = lane.lines(builder.gep(g, [shift]), g_row, list(range(len(rows))))
 
-                def multiply(x_line, pairs, inputs):
-                    for j in inputs:
-                        builder.store(lane.load(lane.offset(x_line, column, j)), values[j])
-                    for r, h in pairs:
+                x_here = builder.gep(x, [shift])
+                for lines, met in lane.walk(x_here, x_row, column, rows, columns, heights, widths, guarded):
+                    for r, h in lines:
                         with lane.exists((zero, row_end), r, r > 0):
-                            for c, links in enumerate(columns):
-                                found = [(j, t) for j, t in links if j in inputs]
-                                if found:
-                                    factor = lane.load(lane.offset(g_lines[r], column, c))
-                                for j, t in found:
-                                    lane.add_to(sums[h, t], builder.load(values[j]), factor)
-
-                for i, x_line in lane.lines(builder.gep(x, [shift]), x_row, _inputs(rows)).items():
-                    with lane.exists(heights, i):
-                        pairs = [(r, h) for r, links in enumerate(rows) for k, h in links if k == i]
-                        if guarded:
-                            for j in _inputs(columns):
-                                with lane.exists(widths, j):
-                                    multiply(x_line, pairs, [j])
-                        else:
-                            multiply(x_line, pairs, _inputs(columns))
+                            for c in sorted({c for c, _, _ in met}):
+                                factor = lane.load(lane.offset(g_lines[r], column, c))
+                                for _, t, value in (m for m in met if m[0] == c):
+                                    lane.add_to(sums[h, t], value, factor)
                 target = builder.gep(p, [builder.mul(number, p_vector)])
                 for (h, t), place in sums.items():
                     to = builder.gep(target, [ir.Constant(I64, (h * filter_w + t) * LANES)])
@@ -397,21 +387,24 @@ def weight_window(rows: Links, columns: Links, filter_size: tuple[int, int], tap
 
 @kernel
 def depthwise_weights(T, heights, widths, rows, columns, images, cut):
-    """Partial sums of the weight gradient over a group of blocks; a unit is ``chunk`` vectors of channels.
+    """Partial sums of the weight gradient over a group of blocks; a unit is ``chunk`` vectors of a section of rows.
 
-    ``s`` holds the sums of this block, [vectors][taps][lanes]; with images in lanes the lanes are summed at its end.
+    ``s`` holds a block's sums, [sections][vectors][taps][lanes]; with images in lanes these are summed at its end.
+    ``p`` gets [sections][channels][taps], or [sections][taps][channels] with channels in lanes.
     """
     heights, widths = (0, 0, *heights), (0, 0, *widths)
     size = (heights[2], widths[2])
-    half = max(1, 16 // size[1])
+    most = TILES[instruction_set()][1] // 2 // (T.itemsize // 4)  # sums that are held in registers
+    at_once = max(1, most // size[1])
     row_links = _links(heights, rows)
     wide_links, narrow_links = _links(widths, columns), _links(widths, 1)
     low, reach = wide_links[0][0][0], wide_links[-1][-1][0]
     index_h, index_w = heights[5], widths[5]
     plane_taps = size[0] * size[1]
 
-    def both(first):
-        tap_rows = range(first, min(first + half, size[0]))
+    def along_row(first):
+        """The walk of windows along a band of rows, for the filter's rows from ``first`` on."""
+        tap_rows = range(first, min(first + at_once, size[0]))
         wide = weight_window(row_links, wide_links, size, tap_rows, False, cut)
         narrow = weight_window(row_links, narrow_links, size, tap_rows, True, cut)
 
@@ -431,20 +424,21 @@ def depthwise_weights(T, heights, widths, rows, columns, images, cut):
 
         if tap_rows.stop == size[0]:
             return band
-        others = both(tap_rows.stop)
+        others = along_row(tap_rows.stop)
 
         @njit(error_model="numpy")
-        def bands(x, g, s, count, left, row, in_h, in_w, row_end, out_w, line, s_vector):
+        def band_and_others(x, g, s, count, left, row, in_h, in_w, row_end, out_w, line, s_vector):
             band(x, g, s, count, left, row, in_h, in_w, row_end, out_w, line, s_vector)
             others(x, g, s, count, left, row, in_h, in_w, row_end, out_w, line, s_vector)
 
-        return bands
+        return band_and_others
 
-    band = both(0)
+    band = along_row(0)
 
     def loop(
         begin, end, block: int, first: int, x: Pointer, g: Pointer, s: Pointer, p: Pointer,
-        planes: Ints(9), in_h: int, in_w: int, out_h: int, out_w: int, channels: int, lanes: int, chunk: int, sections: int, section_size: int,
+        planes: Ints(9), in_h: int, in_w: int, out_h: int, out_w: int, channels: int, lanes: int, chunk: int,
+        sections: int, section_size: int,
     ):  # fmt: skip
         line = channels * lanes
         vectors = (line + LANES - 1) // LANES
@@ -486,21 +480,24 @@ def depthwise_weights(T, heights, widths, rows, columns, images, cut):
 
 
 def correlate_weights(program, x, g, dimensions, flops):
-    """Append the step that makes partial weight gradients: their buffer, and its strides as ``sum_groups`` wants them."""
+    """Append the step that makes partial weight gradients.
+
+    Returns:
+        Their buffer; (number, distance) of the partial gradients in it; strides of one, for ``conv.sum_groups``.
+    """
     planes, heights, widths = dimensions
     images = x.lanes > 1
-    rows, columns = map(int, os.environ.get("DWGTILE", "4,5").split(","))
+    rows, columns = max(1, 4 // heights[5]), max(1, 4 // widths[5])
     kernel_ = depthwise_weights(
         x.dtype, heights=heights[2:], widths=widths[2:], rows=rows, columns=columns, images=images,
         cut=x.channels * x.lanes % LANES > 0,
     )  # fmt: skip
     taps = math.prod(d[2] for d in dimensions)
     vectors = ceil_div(x.channels * x.lanes, LANES)
-    chunk = min(vectors, int(os.environ.get("DWGCHUNK", "64")))
+    chunk = min(vectors, CHUNK)
     chunks = ceil_div(vectors, chunk)
-    sections = max(1, min(ceil_div(int(os.environ.get("DWSEC", "8")), chunks), heights[0] // 8))
-    size = vectors * taps * (1 if images else LANES)
-    size = ceil_div(size, LANES) * LANES
+    sections = max(1, min(ceil_div(UNITS, chunks), heights[0] // LEAST_ROWS))
+    size = ceil_div(vectors * taps * (1 if images else LANES), LANES) * LANES
     sums = program.per_block(x, sections * vectors * taps * LANES)
     partials = program.per_group(x, sections * size)
     constants = (
