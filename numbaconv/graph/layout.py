@@ -64,8 +64,8 @@ class Assembly:
         key = (layout, lanes)
         if key not in forms:
             source = next(iter(forms.values()))
-            if layout == FILTER and lanes > 1 and math.prod(t.shape[2:]) == 1:
-                forms[key] = self.get(t, PLAIN, 1)  # no taps to move
+            if layout == FILTER and lanes > 1 and 1 in (t.shape[1], math.prod(t.shape[2:])):
+                forms[key] = self.get(t, PLAIN, 1)  # nothing to move: one input channel, or one tap
             else:
                 if source.layout != PLAIN and layout != PLAIN:
                     source = self.get(t, PLAIN, 1)

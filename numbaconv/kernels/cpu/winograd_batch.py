@@ -22,7 +22,7 @@ CHANNELS = LANES
 
 @kernel
 def transform_batch(T, m, gradients):
-    """Transformed tiles of a block's input or output gradient, [plane][tile of the batch][vectors]; a unit is a tile."""
+    """Transformed tiles of a block's input or output gradient: [plane][tile of the batch][vectors]; a tile a unit."""
     matrices = transforms(m, TAPS)
     read = reader(transposed(matrices.outputs) if gradients else matrices.inputs)
 
