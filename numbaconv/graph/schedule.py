@@ -48,8 +48,8 @@ def schedule(steps: list[Step], threads: int) -> list[Phase]:
 
 
 def _cycles(step: Step) -> float:
-    """A rough count: two fused multiply-adds of 16 lanes a cycle, eight elements written a cycle."""
-    return step.flops / 64 + sum(b.elements * b.copies for b in step.outputs) / 8
+    """A rough count: two fused multiply-adds of 16 lanes a cycle, 16 elements read or written a cycle."""
+    return step.flops / 64 + sum(b.elements * b.copies for b in (*step.inputs, *step.outputs)) / 16
 
 
 def _whole_phase(
@@ -88,6 +88,7 @@ def _block_phase(
             blocks = step.blocks
             chosen.append(i)
             inside.add(i)
+    chosen = _without_early(steps, chosen, before, done) or chosen
     if not chosen:
         return chosen, None
     groups = groups_of(blocks)
@@ -97,6 +98,17 @@ def _block_phase(
         chosen = chosen[:1]
         chunks = -(-threads // groups)
     return chosen, Phase([steps[i] for i in chosen], blocks, groups, chunks, parallel)
+
+
+def _without_early(steps: list[Step], chosen: list[int], before: Before, done: set[int]) -> list[int]:
+    """``chosen`` but for late steps that nothing can follow yet."""
+    ready = done.union(chosen)
+    kept: set[int] = {i for i in chosen if not steps[i].late}
+    for i in reversed(chosen):
+        followers = [j for j in range(i + 1, len(steps)) if i in before[j] and (j in kept or not steps[j].late)]
+        if any(all(k in ready for k in before[j]) for j in followers):
+            kept.add(i)
+    return [i for i in chosen if i in kept]
 
 
 def _dependencies(steps: list[Step]) -> Before:

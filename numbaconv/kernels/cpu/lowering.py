@@ -108,7 +108,11 @@ def buffer_for(shape: tuple[int, ...], dtype: np.dtype, layout: str, lanes: int)
 
 @dataclass(eq=False)
 class Step:
-    """One kernel with its operands; ``units`` are what the runner may divide among threads."""
+    """One kernel with its operands; ``units`` are what the runner may divide among threads.
+
+    A ``late`` step makes another form of a value and is best run just before that is read: its result would only fill
+    memory and caches until then.
+    """
 
     kernel: Specialised
     inputs: tuple[Buffer, ...]
@@ -119,6 +123,7 @@ class Step:
     blocks: int
     label: str
     flops: float = 0.0
+    late: bool = False
 
 
 @dataclass
@@ -137,6 +142,7 @@ class Program:
         units: int = 1,
         whole: bool = False,
         flops: float = 0.0,
+        late: bool = False,
     ) -> None:
         """Append a step; it works on blocks if any of its operands does and ``whole`` is not asked for."""
         blocks = [b.blocks for b in (*inputs, *outputs) if b.space == "block"]
@@ -152,6 +158,7 @@ class Program:
                 blocks[0] if scope == "block" else 1,
                 self.label or kernel.label,
                 flops,
+                late,
             )
         )
 

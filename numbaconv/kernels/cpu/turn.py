@@ -27,5 +27,5 @@ def turned(program, x) -> Buffer:
     """A batch with the images of each pixel one after another, channels in vectors."""
     row = ceil_div(x.channels, LANES) * LANES
     turned = program.per_block(x, x.pixels * LANES * row)
-    program.step(turn_pixels(x.dtype), (x,), (turned,), (x.channels, row), x.pixels * row // LANES)
+    program.step(turn_pixels(x.dtype), (x,), (turned,), (x.channels, row), x.pixels * row // LANES, late=True)
     return turned

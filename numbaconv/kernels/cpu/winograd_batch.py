@@ -133,7 +133,7 @@ def correlate_weights(program, m, g, x, w, padding, flops) -> None:
     grid = Grid.of(m, g)
     outputs, inputs = w.shape[:2]
     depth = ceil_div(inputs, LANES) * LANES
-    v = _transformed(program, m, turned(program, x), grid, padding, gradients=False)
+    v = _transformed(program, m, turned(program, x), grid, padding, gradients=False, late=True)
     q = _transformed(program, m, g, grid, (0, 0), gradients=True)
     p_plane = plane_size(CHANNELS * depth)
     work = program.per_thread(x.dtype, grid.planes * p_plane + TAPS * TAPS * LANES)
@@ -146,11 +146,12 @@ def correlate_weights(program, m, g, x, w, padding, flops) -> None:
     program.step(step, (v, q), (w, work), constants, outputs // CHANNELS, whole=True, flops=flops)
 
 
-def _transformed(program, m, x, grid, padding, gradients: bool):
+def _transformed(program, m, x, grid, padding, gradients: bool, late: bool = False):
     """Append the step that transforms the tiles of all blocks; gives where they lie."""
     pixel = x.elements // x.pixels
     plane = plane_size(grid.tiles * x.blocks * pixel)
     v = program.whole(x.dtype, grid.planes * plane)
     constants = (*x.spatial, *padding, pixel, grid.tiles, grid.tiles_w, plane)
-    program.step(transform_batch(x.dtype, m=m, gradients=gradients), (x,), (v,), constants, grid.tiles)
+    step = transform_batch(x.dtype, m=m, gradients=gradients)
+    program.step(step, (x,), (v,), constants, grid.tiles, late=late)
     return v
