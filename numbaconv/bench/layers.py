@@ -51,7 +51,7 @@ def measure(
 
     Args:
         session: rounds and other libraries.
-        networks: names in ``shapes.LAYERS``.
+        networks: names in ``shapes.LAYERS``, or ``all``.
         directions: some of ``DIRECTIONS``.
         batch: images, instead of those in the tables.
         layers: these instead of the networks'.
