@@ -63,8 +63,14 @@ def zero_padded(x: Array, pairs: tuple[tuple[int, int], ...]) -> Array:
     return np.pad(x, ((0, 0), (0, 0), *pairs))
 
 
-def conv(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1):
-    """y[n, k, p] = b[k] + sum over channels c of k's group and taps t of x[n, c, p s + t d - pad] w[k, c, t]."""
+def conv(
+    x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1,
+    algo: str = "",
+):  # fmt: skip
+    """y[n, k, p] = b[k] + sum over channels c of k's group and taps t of x[n, c, p s + t d - pad] w[k, c, t].
+
+    The result does not depend on the algorithm.
+    """
     x, weight = wide(x), wide(weight)
     kernel = weight.shape[2:]
     pairs = pad_pairs(padding, kernel, each(dilation, len(kernel)))
@@ -80,7 +86,10 @@ def conv(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 
     return y if bias is None else y + wide(bias).reshape(-1, *[1] * len(kernel))
 
 
-def conv_grads(grad: Any, x: Any, weight: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1):
+def conv_grads(
+    grad: Any, x: Any, weight: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1,
+    algo: str = "",
+):  # fmt: skip
     """Gradients of ``conv`` for x, weight and bias: every product of the sum above gives back to its two factors."""
     grad, x, weight = wide(grad), wide(x), wide(weight)
     kernel = weight.shape[2:]

@@ -55,7 +55,8 @@ class Replay:
             for buffer in (*step.inputs, *step.outputs):
                 a_block = buffer.bytes if by_block and buffer.space == "block" else 0
                 a_group = buffer.bytes if by_block and buffer.space == "group" else 0
-                rows.append((self._place(buffer), a_block, a_group, 0))
+                a_thread = buffer.bytes if buffer.space == "thread" else 0
+                rows.append((self._place(buffer), a_block, a_group, a_thread))
         self._operands = np.array(rows, np.int64).reshape(-1, 4)
         part(self.plan, self._operands, range(len(self.plan.steps)))()
 
@@ -65,7 +66,8 @@ class Replay:
         if buffer.values is not None:
             return address(buffer.values)
         if id(buffer) not in self._memory:
-            self._memory[id(buffer)] = np.zeros(buffer.bytes * buffer.copies + _ALIGNMENT + _SLACK, np.uint8)
+            copies = runner.max_threads() if buffer.space == "thread" else buffer.copies
+            self._memory[id(buffer)] = np.zeros(buffer.bytes * copies + _ALIGNMENT + _SLACK, np.uint8)
         start = address(self._memory[id(buffer)])
         return -(-start // _ALIGNMENT) * _ALIGNMENT
 

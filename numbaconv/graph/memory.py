@@ -50,7 +50,8 @@ def plan_memory(phases: list[Phase], kept: list[Buffer]) -> MemoryPlan:
     for key, uses in spans.items():
         b = buffers[key]
         first, last = uses[0][0], uses[-1][0]
-        if b.space == "block" and first == last and phases[first].depth_first:
+        if b.space == "thread" or (b.space == "block" and first == last and phases[first].depth_first):
+            assert first == last, "a thread's workspace holds nothing from one phase to the next"
             local.setdefault(first, []).append((uses[0][1], uses[-1][1], _aligned(b.bytes), b))
         else:
             shared.append((first, last, _aligned(b.bytes * b.copies), b))

@@ -7,23 +7,23 @@ at input positions start, start + tap_stride, ...  Forward: every tap, tap_strid
 stride s the taps fall into s phases of o, so no zeros are ever inserted between the rows of the output gradient
 (Dumoulin & Visin, arXiv 1603.07285, relationship 13); tap_stride is negative.  At borders, taps that fall outside are
 left out rather than multiplied by padding.
-
-With images in lanes the weights are broadcast and the vectors hold pixels; with channels in lanes the pixels are
-broadcast and the vectors hold output channels.
 """
 
 import math
 
 from numba import njit
 
-from . import geometry
+from . import geometry, winograd
 from .activation import ACTIVATIONS
+from .filter import filter_strides
 from .geometry import inside, three
-from .lowering import BATCH, FILTER, FILTER_TRANSPOSED, PLAIN, Buffer, ceil_div, lowering
+from .lowering import BATCH, FILTER, FILTER_TRANSPOSED, PLAIN, ceil_div, lowering
 from .native import Ints, Pointer, kernel
+from .panel import choose_tile, make_panel, tiles_along_vectors
 from .target import LANES
-from .tile import lane_sum, product, product_first, tiles_for
-from .vector import at, load, load_first, reduce_add, splat, store, store_first, transpose
+from .tile import lane_sum, product, product_first
+from .turn import turned
+from .vector import at, load, load_first, reduce_add, splat, store, store_first
 
 #: What one pass of the weight gradient may touch: most of a first-level cache.
 PASS_BYTES = 36 * 1024
@@ -56,56 +56,8 @@ def correlate(T, images, rows, vectors, tail, activation, bias):
     Strides of x, w: (plane, row, column, output channel or 1, depth).  ``tail`` = output channels of a group modulo
     ``rows`` (images in lanes).
     """
-    if images:
-        wide, single = product(rows, vectors), product(rows, 1)
-        wide_tail, single_tail = product(max(tail, 1), vectors), product(max(tail, 1), 1)
-    else:
-        wide, single = product_first(rows, vectors), product_first(1, vectors)
+    panel = make_panel(images, rows, vectors, tail)
     act = ACTIVATIONS[activation] if activation else None
-
-    @njit(error_model="numpy")
-    def panel_of_images(x, w, y, width, counts, x_strides, w_strides, x_next, y_next, w_row, outputs):
-        """``width`` pixels (``x_next`` apart) of ``outputs`` channels."""
-        whole = outputs - tail
-        j = 0
-        while j < width:
-            if vectors == 1 or width >= vectors:
-                j = min(j, width - vectors)  # the last tile overlaps its neighbour
-                xj, yj = at(x, j * x_next), at(y, j * y_next)
-                for k in range(0, whole, rows):
-                    wide(at(w, k * w_row), xj, at(yj, k * LANES), counts, w_strides, x_strides,
-                         w_row, x_next, LANES, y_next, 0)  # fmt: skip
-                if tail:
-                    wide_tail(at(w, whole * w_row), xj, at(yj, whole * LANES), counts, w_strides, x_strides,
-                              w_row, x_next, LANES, y_next, 0)  # fmt: skip
-                j += vectors
-            else:
-                xj, yj = at(x, j * x_next), at(y, j * y_next)
-                for k in range(0, whole, rows):
-                    single(at(w, k * w_row), xj, at(yj, k * LANES), counts, w_strides, x_strides,
-                           w_row, x_next, LANES, y_next, 0)  # fmt: skip
-                if tail:
-                    single_tail(at(w, whole * w_row), xj, at(yj, whole * LANES), counts, w_strides, x_strides,
-                                w_row, x_next, LANES, y_next, 0)  # fmt: skip
-                j += 1
-
-    @njit(error_model="numpy")
-    def panel_of_channels(x, w, y, width, counts, x_strides, w_strides, x_next, y_next, w_row, outputs):
-        j = 0
-        while j < width:
-            if width >= rows:
-                j = min(j, width - rows)
-                for k in range(0, outputs, vectors * LANES):
-                    xj, yj = at(x, j * x_next), at(y, j * y_next + k)
-                    wide(xj, at(w, k), yj, counts, x_strides, w_strides, x_next, LANES, y_next, LANES, outputs - k)
-                j += rows
-            else:
-                for k in range(0, outputs, vectors * LANES):
-                    xj, yj = at(x, j * x_next), at(y, j * y_next + k)
-                    single(xj, at(w, k), yj, counts, x_strides, w_strides, x_next, LANES, y_next, LANES, outputs - k)
-                j += 1
-
-    panel = panel_of_images if images else panel_of_channels
 
     @njit(error_model="numpy")
     def finish(y, b, pixels, channels):
@@ -211,27 +163,6 @@ def correlate_weights(T, form, rows, vectors, row_tail, vector_tail, merge):
     def strides(plane, row, pixel, image):
         return (plane, row, pixel, image) if turned else (plane, row, 0, pixel)
 
-    def along_vectors(height):
-        """The loop over a run's vectors for tiles of ``height`` rows."""
-        tile, narrow, column = make(height, vectors), make(height, max(vector_tail, 1)), make(height, 1)
-
-        @njit(error_model="numpy")
-        def walk(x, g, p, runs, counts, x_strides, g_strides, p_row, again):
-            v = 0
-            while v < runs:
-                xv, pv, left = at(x, v * LANES), at(p, v * p_vector), runs - v
-                if left >= vectors:
-                    tile(g, xv, pv, counts, g_strides, x_strides, LANES, LANES, p_row, p_vector, again)
-                    v += vectors
-                elif vector_tail and left == vector_tail:
-                    narrow(g, xv, pv, counts, g_strides, x_strides, LANES, LANES, p_row, p_vector, again)
-                    v += vector_tail
-                else:
-                    column(g, xv, pv, counts, g_strides, x_strides, LANES, LANES, p_row, p_vector, again)
-                    v += 1
-
-        return walk
-
     @njit(error_model="numpy")
     def run_of_images(x, g, p, runs, outputs, counts, x_strides, g_strides, p_row, again):
         # a tile's gradients stay in the cache while the run's vectors pass by
@@ -257,7 +188,9 @@ def correlate_weights(T, form, rows, vectors, row_tail, vector_tail, merge):
     if form == "channels":
         tile, line = product(rows, vectors), product(1, vectors)
     else:
-        tall, short = along_vectors(rows), along_vectors(max(row_tail, 1))
+        tall, short = (
+            tiles_along_vectors(make, height, vectors, vector_tail, p_vector) for height in (rows, max(row_tail, 1))
+        )
     run = run_of_channels if form == "channels" else run_of_images
 
     def loop(
@@ -385,59 +318,7 @@ def outer_sums(T, rows, vectors, tail):
     return loop
 
 
-@kernel
-def turn_pixels(T):
-    """[pixels][channels][lanes] to [pixels][lanes][channels, padded]; a unit is a vector of a pixel's channels.
-
-    Channels are read in whole vectors: in the padding stands what lies behind a pixel.
-    """
-
-    def loop(begin, end, block: int, first: int, x: Pointer, y: Pointer, channels: int, row: int):
-        vectors = row // LANES
-        for unit in range(begin, end):
-            pixel = unit // vectors
-            c = (unit - pixel * vectors) * LANES
-            transpose(at(x, (pixel * channels + c) * LANES), LANES, at(y, pixel * LANES * row + c), row)
-
-    return loop
-
-
-def _turned(program, x) -> Buffer:
-    """A batch with the images of each pixel one after another, channels in vectors."""
-    row = ceil_div(x.channels, LANES) * LANES
-    turned = program.per_block(x, x.pixels * LANES * row)
-    program.step(turn_pixels(x.dtype), (x,), (turned,), (x.channels, row), x.pixels * row // LANES)
-    return turned
-
-
-# ------------------------------------------------------------------------------------------------ choosing tiles
-
-
-def choose_tile(itemsize: int, rows: int, runs: list[tuple[int, int]], cut_rows: bool) -> tuple[int, int]:
-    """The register tile that takes the fewest cycles for ``rows`` x each of ``runs`` (length, how often).
-
-    Two multiply-adds and two loads a cycle, a latency of four cycles.  With images in lanes (``cut_rows``) a tail of
-    rows is a tile of its own, and a run shorter than the tile is done vector by vector; with channels in lanes a tail's
-    rows are done one by one, and vectors beyond the run are masked.
-    """
-    registers = 1 if itemsize == 4 else 2
-
-    def cycles(m: int, v: int) -> float:
-        return max(m * v * registers / 2, (m + v * registers) / 2, 4.0) + 0.5
-
-    def cost(tile: tuple[int, int]) -> float:
-        m, v = tile
-        whole, tail = divmod(rows, m)
-        total = 0.0
-        for length, often in runs:
-            fits = length >= v or not cut_rows
-            wide, single = (ceil_div(length, v), 0) if fits else (0, length)
-            for height, count in ((m, whole), (tail, 1 if tail and cut_rows else 0), (1, 0 if cut_rows else tail)):
-                if count:
-                    total += often * count * (wide * cycles(height, v) + single * cycles(height, 1))
-        return total
-
-    return min(tiles_for(itemsize), key=lambda tile: (cost(tile), tile[1]))
+# ------------------------------------------------------------------------------------------------ lowering
 
 
 def _geometry(attrs, spatial: int):
@@ -452,9 +333,6 @@ def _row_strides(sizes, channels: int, lanes: int) -> tuple[int, int, int]:
     """Elements between planes, rows and columns of a block."""
     column = channels * lanes
     return sizes[1] * sizes[2] * column, sizes[2] * column, column
-
-
-# ------------------------------------------------------------------------------------------------ lowering
 
 
 def _correlate(program, x, w, bias, y, dimensions, w_strides, groups, activation, flops):
@@ -475,37 +353,14 @@ def _correlate(program, x, w, bias, y, dimensions, w_strides, groups, activation
         activation=activation, bias=bias is not None,
     )  # fmt: skip
     in_sizes = tuple(d[1] for d in dimensions)
-    w_plane, w_row, w_column, w_depth, w_output, w_group = w_strides
     constants = (
         *dimensions[0], *dimensions[1], *dimensions[2],
         *_row_strides(in_sizes, x.channels, x.lanes), x.lanes,
-        w_plane, w_row, w_column, w_depth, w_output,
-        groups, depth, outputs, y.lanes, w_group,
+        *w_strides[:5],
+        groups, depth, outputs, y.lanes, w_strides.group,
     )  # fmt: skip
     # Without a bias the operand is still there, and not read.
     program.step(kernel_, (x, w, bias or w), (y,), constants, dimensions[0][0] * dimensions[1][0], flops=flops)
-
-
-def _filter_strides(shape, lanes: int, groups: int, transposed: bool):
-    """Strides (plane, row, column, depth, output, group) of a filter (out, in / groups, ...) as ``correlate`` reads it.
-
-    ``transposed`` exchanges the roles of out and in (input gradient).
-    """
-    outputs, inputs = shape[0], shape[1]
-    _, kh, kw = three(shape[2:], 1)
-    taps = math.prod(shape[2:])
-    if lanes > 1:  # [out][taps][in]
-        tap = inputs
-        plane_row_column = (kh * kw * tap, kw * tap, tap)
-        group = outputs // groups * taps * inputs
-        return (*plane_row_column, *((taps * inputs, 1) if transposed else (1, taps * inputs)), group)
-    if transposed:  # [taps][out][in, padded]
-        line = ceil_div(inputs, LANES) * LANES
-        tap = outputs * line
-        return kh * kw * tap, kw * tap, tap, line, 0, outputs // groups * line
-    line = ceil_div(outputs, LANES) * LANES  # [taps][in][out, padded]
-    tap = inputs * line
-    return kh * kw * tap, kw * tap, tap, line, 0, outputs // groups
 
 
 @lowering("conv", "linear", inputs=(BATCH, FILTER, PLAIN), outputs=(BATCH,))
@@ -513,6 +368,11 @@ def lower_conv(program, node, inputs, outputs):
     x, w, *rest = inputs
     y = outputs[0]
     stride, before, dilation, groups = _geometry(node.attrs, len(y.spatial))
+    bias, activation = rest[0] if rest else None, node.attrs.get("activation")
+    size = winograd.choose_size(node.attrs, w, x, y)
+    if size:
+        winograd.correlate(program, size, x, w, bias, y, before[1:], False, activation, node.flops)
+        return
     kernel_ = three(w.shape[2:], 1)
     dimensions = [
         (o, i, k, 1, 1, s, d, -p, d)
@@ -520,9 +380,8 @@ def lower_conv(program, node, inputs, outputs):
             three(y.spatial, 1), three(x.spatial, 1), kernel_, stride, dilation, before, strict=True
         )
     ]
-    strides = _filter_strides(w.shape, y.lanes, groups, transposed=False)
-    _correlate(program, x, w, rest[0] if rest else None, y, dimensions, strides, groups,
-               node.attrs.get("activation"), node.flops)  # fmt: skip
+    strides = filter_strides(w, y.lanes, groups)
+    _correlate(program, x, w, bias, y, dimensions, strides, groups, activation, node.flops)
 
 
 @lowering("conv_input_grad", "linear_input_grad", inputs=(BATCH, FILTER_TRANSPOSED), outputs=(BATCH,))
@@ -530,6 +389,11 @@ def lower_conv_input_grad(program, node, inputs, outputs):
     g, w = inputs
     x = outputs[0]
     stride, before, dilation, groups = _geometry(node.attrs, len(x.spatial))
+    size = winograd.choose_size(node.attrs, w, g, x)
+    if size:
+        padding = [winograd.TAPS - 1 - p for p in before[1:]]
+        winograd.correlate(program, size, g, w, None, x, padding, True, None, node.flops)
+        return
     kernel_ = three(w.shape[2:], 1)
     dimensions = []
     for o, i, k, s, d, p in zip(
@@ -537,7 +401,7 @@ def lower_conv_input_grad(program, node, inputs, outputs):
     ):
         common = math.gcd(s, d)
         dimensions.append((o, i, k, s, s // common, 1, -(d // common), p, d))
-    strides = _filter_strides(w.shape, x.lanes, groups, transposed=True)
+    strides = filter_strides(w, x.lanes, groups, transposed=True)
     _correlate(program, g, w, None, x, dimensions, strides, groups, None, node.flops)
 
 
@@ -546,6 +410,10 @@ def lower_conv_weight_grad(program, node, inputs, outputs):
     g, x = inputs
     w = outputs[0]
     stride, before, dilation, groups = _geometry(node.attrs, len(x.spatial))
+    size = winograd.choose_weights_size(node.attrs, w, x, g)
+    if size:
+        winograd.correlate_weights(program, size, g, x, w, before[1:], node.flops)
+        return
     kernel_ = three(w.shape[2:], 1)
     out_sizes, in_sizes = three(g.spatial, 1), three(x.spatial, 1)
     images = x.lanes > 1
@@ -580,7 +448,7 @@ def lower_conv_weight_grad(program, node, inputs, outputs):
     kernel_grad = correlate_weights(
         x.dtype, form=form, rows=rows, vectors=vectors, row_tail=row_tail, vector_tail=vector_tail, merge=merge
     )
-    source, channels = (_turned(program, x), line) if form == "turned" else (x, x.channels)
+    source, channels = (turned(program, x), line) if form == "turned" else (x, x.channels)
     constants = (
         *(v for d in zip(out_sizes, in_sizes, kernel_, stride, before, dilation, strict=True) for v in d),
         *_row_strides(in_sizes, channels, x.lanes), *_row_strides(out_sizes, g.channels, g.lanes),
@@ -600,7 +468,7 @@ def lower_linear_weight_grad(program, node, inputs, outputs):
     features, classes = x.channels, g.channels
     row = ceil_div(features, LANES) * LANES
     if x.lanes > 1:
-        rows_of_images = _turned(program, x)
+        rows_of_images = turned(program, x)
         x_strides = (0, 0, rows_of_images.stride, row)
     else:
         rows_of_images = x

@@ -47,7 +47,7 @@ class Buffer:
     """Memory of one value in one layout, or of a step's intermediate results.
 
     ``space`` says how many copies there are: "block" one for each block of the batch, "group" one for each group of
-    blocks, "whole" just one.  ``elements`` counts one copy's.
+    blocks, "thread" one for each thread (a workspace within a step), "whole" just one.  ``elements`` counts one copy's.
     """
 
     space: str
@@ -78,7 +78,7 @@ class Buffer:
 
     @property
     def copies(self) -> int:
-        if self.space == "whole":
+        if self.space in ("whole", "thread"):
             return 1
         return self.blocks if self.space == "block" else groups_of(self.blocks)
 
@@ -164,6 +164,11 @@ class Program:
     def whole(dtype: np.dtype, elements: int) -> Buffer:
         """An intermediate result of which there is one."""
         return Buffer("whole", dtype, elements)
+
+    @staticmethod
+    def per_thread(dtype: np.dtype, elements: int) -> Buffer:
+        """A thread's workspace within one step."""
+        return Buffer("thread", dtype, elements)
 
     @staticmethod
     def per_block(like: Buffer, elements: int) -> Buffer:

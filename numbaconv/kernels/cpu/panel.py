@@ -1,0 +1,120 @@
+"""A panel: several pixels by all output channels, covered with the register tiles of ``tile.py``.
+
+With images in lanes the weights are broadcast and the vectors hold pixels; with channels in lanes the pixels are
+broadcast and the vectors hold output channels.
+"""
+
+from numba import njit
+
+from .lowering import ceil_div
+from .target import LANES
+from .tile import product, product_first, tiles_for
+from .vector import at
+
+
+def make_panel(images: bool, rows: int, vectors: int, tail: int):
+    """A function (x, w, y, width, counts, x_strides, w_strides, x_next, y_next, w_row, outputs) for use in kernels.
+
+    ``width`` pixels that lie ``x_next`` and ``y_next`` apart.  ``tail``: ``outputs`` modulo ``rows`` (images in lanes).
+    """
+    if images:
+        wide, single = product(rows, vectors), product(rows, 1)
+        wide_tail, single_tail = product(max(tail, 1), vectors), product(max(tail, 1), 1)
+    else:
+        wide, single = product_first(rows, vectors), product_first(1, vectors)
+
+    @njit(error_model="numpy")
+    def panel_of_images(x, w, y, width, counts, x_strides, w_strides, x_next, y_next, w_row, outputs):
+        whole = outputs - tail
+        j = 0
+        while j < width:
+            if vectors == 1 or width >= vectors:
+                j = min(j, width - vectors)  # the last tile overlaps its neighbour
+                xj, yj = at(x, j * x_next), at(y, j * y_next)
+                for k in range(0, whole, rows):
+                    wide(at(w, k * w_row), xj, at(yj, k * LANES), counts, w_strides, x_strides,
+                         w_row, x_next, LANES, y_next, 0)  # fmt: skip
+                if tail:
+                    wide_tail(at(w, whole * w_row), xj, at(yj, whole * LANES), counts, w_strides, x_strides,
+                              w_row, x_next, LANES, y_next, 0)  # fmt: skip
+                j += vectors
+            else:
+                xj, yj = at(x, j * x_next), at(y, j * y_next)
+                for k in range(0, whole, rows):
+                    single(at(w, k * w_row), xj, at(yj, k * LANES), counts, w_strides, x_strides,
+                           w_row, x_next, LANES, y_next, 0)  # fmt: skip
+                if tail:
+                    single_tail(at(w, whole * w_row), xj, at(yj, whole * LANES), counts, w_strides, x_strides,
+                                w_row, x_next, LANES, y_next, 0)  # fmt: skip
+                j += 1
+
+    @njit(error_model="numpy")
+    def panel_of_channels(x, w, y, width, counts, x_strides, w_strides, x_next, y_next, w_row, outputs):
+        j = 0
+        while j < width:
+            if width >= rows:
+                j = min(j, width - rows)
+                for k in range(0, outputs, vectors * LANES):
+                    xj, yj = at(x, j * x_next), at(y, j * y_next + k)
+                    wide(xj, at(w, k), yj, counts, x_strides, w_strides, x_next, LANES, y_next, LANES, outputs - k)
+                j += rows
+            else:
+                for k in range(0, outputs, vectors * LANES):
+                    xj, yj = at(x, j * x_next), at(y, j * y_next + k)
+                    single(xj, at(w, k), yj, counts, x_strides, w_strides, x_next, LANES, y_next, LANES, outputs - k)
+                j += 1
+
+    return panel_of_images if images else panel_of_channels
+
+
+def tiles_along_vectors(make, height: int, vectors: int, vector_tail: int, p_vector: int):
+    """A function (x, g, p, runs, counts, x_strides, g_strides, p_row, again) for use in kernels.
+
+    The loop over ``runs`` vectors of x for tiles of ``height`` rows of g, which are LANES elements apart; ``make`` is
+    a maker of tiles.  ``vector_tail`` vectors, if that is not 0, get a tile of their own.
+    """
+    tile, narrow, column = make(height, vectors), make(height, max(vector_tail, 1)), make(height, 1)
+
+    @njit(error_model="numpy")
+    def walk(x, g, p, runs, counts, x_strides, g_strides, p_row, again):
+        v = 0
+        while v < runs:
+            xv, pv, left = at(x, v * LANES), at(p, v * p_vector), runs - v
+            if left >= vectors:
+                tile(g, xv, pv, counts, g_strides, x_strides, LANES, LANES, p_row, p_vector, again)
+                v += vectors
+            elif vector_tail and left == vector_tail:
+                narrow(g, xv, pv, counts, g_strides, x_strides, LANES, LANES, p_row, p_vector, again)
+                v += vector_tail
+            else:
+                column(g, xv, pv, counts, g_strides, x_strides, LANES, LANES, p_row, p_vector, again)
+                v += 1
+
+    return walk
+
+
+def choose_tile(itemsize: int, rows: int, runs: list[tuple[int, int]], cut_rows: bool) -> tuple[int, int]:
+    """The register tile that takes the fewest cycles for ``rows`` x each of ``runs`` (length, how often).
+
+    Two multiply-adds and two loads a cycle, a latency of four cycles.  With images in lanes (``cut_rows``) a tail of
+    rows is a tile of its own, and a run shorter than the tile is done vector by vector; with channels in lanes a tail's
+    rows are done one by one, and vectors beyond the run are masked.
+    """
+    registers = 1 if itemsize == 4 else 2
+
+    def cycles(m: int, v: int) -> float:
+        return max(m * v * registers / 2, (m + v * registers) / 2, 4.0) + 0.5
+
+    def cost(tile: tuple[int, int]) -> float:
+        m, v = tile
+        whole, tail = divmod(rows, m)
+        total = 0.0
+        for length, often in runs:
+            fits = length >= v or not cut_rows
+            wide, single = (ceil_div(length, v), 0) if fits else (0, length)
+            for height, count in ((m, whole), (tail, 1 if tail and cut_rows else 0), (1, 0 if cut_rows else tail)):
+                if count:
+                    total += often * count * (wide * cycles(height, v) + single * cycles(height, 1))
+        return total
+
+    return min(tiles_for(itemsize), key=lambda tile: (cost(tile), tile[1]))

@@ -1,0 +1,31 @@
+"""A batch with images in lanes turned such that channels lie in vectors, the images of a pixel one after another."""
+
+from .lowering import Buffer, ceil_div
+from .native import Pointer, kernel
+from .target import LANES
+from .vector import at, transpose
+
+
+@kernel
+def turn_pixels(T):
+    """[pixels][channels][lanes] to [pixels][lanes][channels, padded]; a unit is a vector of a pixel's channels.
+
+    Channels are read in whole vectors: in the padding stands what lies behind a pixel.
+    """
+
+    def loop(begin, end, block: int, first: int, x: Pointer, y: Pointer, channels: int, row: int):
+        vectors = row // LANES
+        for unit in range(begin, end):
+            pixel = unit // vectors
+            c = (unit - pixel * vectors) * LANES
+            transpose(at(x, (pixel * channels + c) * LANES), LANES, at(y, pixel * LANES * row + c), row)
+
+    return loop
+
+
+def turned(program, x) -> Buffer:
+    """A batch with the images of each pixel one after another, channels in vectors."""
+    row = ceil_div(x.channels, LANES) * LANES
+    turned = program.per_block(x, x.pixels * LANES * row)
+    program.step(turn_pixels(x.dtype), (x,), (turned,), (x.channels, row), x.pixels * row // LANES)
+    return turned
