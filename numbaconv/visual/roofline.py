@@ -34,7 +34,7 @@ def draw_roofline(rows: Sequence[_Row], peak: float, bandwidth: float, path: str
     Returns:
         Whether it was drawn; ``False`` if matplotlib is not installed.
     """
-    directions = list(dict.fromkeys(row["direction"] for row in rows))
+    directions = sorted({row["direction"] for row in rows})
     networks = list(dict.fromkeys(_network(row) for row in rows))
     colours = {network: _COLOURS[i % len(_COLOURS)] for i, network in enumerate(networks)}
     figure = new_figure(14, 7 * max(1, len(directions)))
@@ -69,7 +69,7 @@ def _draw_roof(axes: Any, rows: Sequence[_Row], peak: float, bandwidth: float) -
     ridge = peak / bandwidth
     left, right = 0.7 * min(*intensities, ridge), 1.5 * max(*intensities, ridge)
     axes.plot([left, ridge, right], [left * bandwidth, peak, peak], color="0.4", linewidth=1.5)
-    axes.annotate(f"{peak:,.0f} GFLOP/s", (right, peak), (-4, 4), textcoords="offset points", ha="right")
+    axes.annotate(f"{peak:,.0f} GFLOP/s", (ridge, peak), (0, 4), textcoords="offset points")
     axes.annotate(f"{bandwidth:,.0f} GB/s", (left, left * bandwidth), (6, 0), textcoords="offset points", va="top")
     lowest = min(*(row["ours_gflops"] for row in rows), left * bandwidth)
     highest = max(*(row["ours_gflops"] for row in rows), peak)
