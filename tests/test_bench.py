@@ -252,6 +252,26 @@ def test_onnx_documents_mean_the_same() -> None:
     np.testing.assert_allclose(session.run(None, {"input0": x})[0], network(x), rtol=1e-5, atol=1e-6)
 
 
+@needs_onnxruntime
+def test_onnxruntime_merges_batch_normalisation_as_in_exported_networks(tmp_path: Path) -> None:
+    import onnxruntime
+
+    model = nc.models.mobilenet(width_multiplier=0.1, seed=2).eval()
+    for name, buffer in model.named_buffers():
+        buffer.data[...] = np.random.default_rng(1).random(buffer.shape) + name.endswith("var")
+    x = np.random.default_rng(0).standard_normal((3, 3, 32, 32), np.float32)
+    graph = Graph()
+    graph.output(model(graph.input(x.shape)))
+    document = onnxfile.to_onnx(graph)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    session = onnxruntime.InferenceSession(document, options, providers=["CPUExecutionProvider"])
+    found = session.run(None, {"input0": x})[0]
+    assert np.abs(found - model(x)).max() <= 1e-4 * np.abs(found).max()
+    assert b"BatchNormalization" in document
+    assert b"BatchNormalization" not in (tmp_path / "optimised.onnx").read_bytes()
+
+
 def test_varints_are_those_of_protocol_buffers() -> None:
     assert [onnxfile._varint(n) for n in (0, 127, 300)] == [b"\x00", b"\x7f", b"\xac\x02"]
     assert onnxfile._varint(-1) == b"\xff" * 9 + b"\x01"
