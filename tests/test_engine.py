@@ -27,7 +27,7 @@ from numbaconv.kernels.cpu import native, target
 from numbaconv.kernels.cpu import runner as cpu_runner
 from numbaconv.kernels.cpu import tile as tile_module
 from numbaconv.kernels.cpu.conv import correlate, correlate_weights
-from numbaconv.kernels.cpu.elementwise import unary
+from numbaconv.kernels.cpu.elementwise import homes_of, pointwise
 from numbaconv.kernels.cpu.lowering import BATCH, PLAIN, Program, buffer_for
 from numbaconv.kernels.cpu.native import Ints, Pointer, call, kernel
 from numbaconv.kernels.cpu.target import LANES
@@ -264,7 +264,8 @@ def test_threads_meet_where_a_block_needs_what_others_wrote() -> None:
     dtype = np.dtype(np.float32)
     x, y, z = (buffer_for((64 * LANES, 1000), dtype, BATCH, LANES) for _ in range(3))
     shared = buffer_for((64 * LANES, 1000), dtype, PLAIN, 1)
-    relu = unary(dtype, function="relu")
+    chain = (("relu", (0,)),)
+    relu = pointwise(dtype, operands="e", program=chain, stores=(1,), homes=homes_of(chain))
     for middle, phases in ((y, 1), (shared, 2)):
         program = Program()
         program.step(relu, (x,), (middle,), units=1000)

@@ -1,27 +1,92 @@
-"""Fusion: an activation behind a convolution or a fully connected layer moves into it.
+"""Fusion: fewer passes over memory.
 
-The fused kernel applies the function while the sums are in the cache.  The activations' gradients use their results,
-never their arguments, so nothing else needs the sums.
+Operators that are made of simpler ones are split into these (batch norm: statistics, and arithmetic with one number
+for each channel).  Behind a convolution or a fully connected layer that nothing else reads, a normalisation with given
+statistics goes into the weights, and an activation into the kernel, which applies it while the sums are in the cache.
+What is left of elementwise work is put together by ``cluster.py``.
+
+The activations' gradients use their results, never their arguments, so nothing else needs the sums.
 """
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..ops.activation import FUSABLE
 from ..ops.conv import conv
 from ..ops.linear import linear_op
-from .graph import Graph, Node
+from ..ops.norm import fold, normalize
+from .cluster import cluster
+from .graph import Graph, Node, Tensor
 
 _HOSTS = (conv, linear_op)
 
 
 def fuse(graph: Graph) -> list[Node]:
-    """The live nodes of ``graph`` with activations fused; the graph itself is not changed."""
-    nodes = graph.live_nodes()
-    users: dict[int, int] = {}
-    for t in [*(t for node in nodes for t in node.inputs), *graph.outputs, *(value for _, value in graph.updates)]:
-        users[id(t)] = users.get(id(t), 0) + 1
+    """The live nodes of ``graph``, fused; the graph itself is not changed."""
+    kept = {id(t) for t in (*graph.outputs, *(value for _, value in graph.updates))}
+    nodes = fold_normalisations(split(graph.live_nodes(), (normalize,)), kept)
+    return cluster(move_into_hosts(split(nodes), kept), kept, graph.updates)
+
+
+def rewritten(inputs: Sequence[Tensor], outputs: Sequence[Tensor], make: Callable[..., Any]) -> list[Node]:
+    """The nodes that give ``outputs`` of ``inputs`` as ``make``, a function on tensors, gives them."""
+    scratch = Graph()
+    stand_ins = {id(t): scratch.input(t.shape, t.dtype) for t in inputs}
+    results = make(*(stand_ins[id(t)] for t in inputs))
+    real = {id(stand_ins[id(t)]): t for t in inputs}
+    real |= {id(result): t for result, t in zip(results, outputs, strict=True)}
+
+    def tensors(of: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return tuple(real.get(id(t), t) for t in of)
+
+    nodes = scratch.live_nodes_of(results)
+    return [Node(node.op, tensors(node.inputs), node.attrs, tensors(node.outputs)) for node in nodes]
+
+
+def split(nodes: Sequence[Node], whole: Sequence[Any] = ()) -> list[Node]:
+    """``nodes`` with those made of simpler operators replaced by these; the operators ``whole`` stay as they are."""
+    result: list[Node] = []
+    for node in nodes:
+        if node.op in whole or not node.op.has_parts:
+            result.append(node)
+        else:
+            made = rewritten(node.inputs, node.outputs, lambda *inputs, node=node: node.op.parts(*inputs, **node.attrs))
+            result += split(made, whole)
+    return result
+
+
+def fold_normalisations(nodes: Sequence[Node], kept: set[int]) -> list[Node]:
+    """``nodes`` with normalisations put into the weights of the layer before, if they alone read its results."""
+    readers = _readers(nodes, kept)
+    hosts = {id(node.outputs[0]): node for node in nodes if node.op in _HOSTS}
+    folded = {}  # by the normalisation's id: the layer before it
+    for node in nodes:
+        x = id(node.inputs[0])
+        if node.op is normalize and x in hosts and readers[x] == 1:
+            folded[id(node)] = hosts[x]
+    gone = {id(host) for host in folded.values()}
+    result: list[Node] = []
+    for node in nodes:
+        host = folded.get(id(node))
+        if host is not None:
+            count = len(host.inputs)
+
+            def make(*inputs: Any, host: Node = host, node: Node = node, count: int = count) -> tuple:
+                return (fold(host.op, host.attrs, inputs[:count], *inputs[count:], **node.attrs),)
+
+            result += rewritten((*host.inputs, *node.inputs[1:]), node.outputs, make)
+        elif id(node) not in gone:
+            result.append(node)
+    return result
+
+
+def move_into_hosts(nodes: Sequence[Node], kept: set[int]) -> list[Node]:
+    """``nodes`` with activations moved into the convolution or fully connected layer that nothing else reads."""
+    readers = _readers(nodes, kept)
     hosts: dict[int, Node] = {}
     result: list[Node] = []
     for node in nodes:
-        if node.op in FUSABLE and id(node.inputs[0]) in hosts and users[id(node.inputs[0])] == 1:
+        if node.op in FUSABLE and id(node.inputs[0]) in hosts and readers[id(node.inputs[0])] == 1:
             host = hosts.pop(id(node.inputs[0]))
             host.attrs["activation"] = node.op.name
             host.outputs = node.outputs
@@ -33,3 +98,9 @@ def fuse(graph: Graph) -> list[Node]:
     return result
 
 
+def _readers(nodes: Sequence[Node], kept: set[int]) -> dict[int, int]:
+    """How often each tensor is read, by its id; being kept counts."""
+    found: dict[int, int] = dict.fromkeys(kept, 1)
+    for t in (t for node in nodes for t in node.inputs):
+        found[id(t)] = found.get(id(t), 0) + 1
+    return found

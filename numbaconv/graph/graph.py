@@ -240,7 +240,11 @@ class Graph:
 
     def live_nodes(self) -> list[Node]:
         """The nodes that outputs and updates need, in order."""
-        needed = self.live_from([*self.outputs, *(value for _, value in self.updates)])
+        return self.live_nodes_of([*self.outputs, *(value for _, value in self.updates)])
+
+    def live_nodes_of(self, tensors: Sequence[Tensor]) -> list[Node]:
+        """The nodes that ``tensors`` need, in order."""
+        needed = self.live_from(tensors)
         return [node for node in self.nodes if id(node) in needed]
 
     @staticmethod

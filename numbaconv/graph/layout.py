@@ -64,8 +64,8 @@ class Assembly:
         key = (layout, lanes)
         if key not in forms:
             source = next(iter(forms.values()))
-            if layout == FILTER and lanes > 1 and math.prod(t.shape[2:]) == 1:
-                forms[key] = self.get(t, PLAIN, 1)  # no taps to move
+            if layout == FILTER and lanes > 1 and 1 in (t.shape[1], math.prod(t.shape[2:])):
+                forms[key] = self.get(t, PLAIN, 1)  # nothing to move: one input channel, or one tap
             else:
                 if source.layout != PLAIN and layout != PLAIN:
                     source = self.get(t, PLAIN, 1)
@@ -95,14 +95,15 @@ class Assembly:
         inputs = [self.get(t, w, lanes) for t, w in zip(node.inputs, wanted, strict=True)]
         outputs = []
         for t, layout in zip(node.outputs, given, strict=True):
-            leaf = self._in_place.get(id(t))
+            # other layouts than NumPy's need memory of their own
+            leaf = self._in_place.get(id(t)) if layout == PLAIN else self._in_place.pop(id(t), None) and None
             if leaf is not None:
                 buffer = self.buffers[id(leaf)][PLAIN, 1]
             else:
                 buffer = buffer_for(t.shape, t.dtype, layout, lanes if layout != PLAIN else 1)
             self.buffers[id(t)] = {(layout, buffer.lanes): buffer}
             outputs.append(buffer)
-        self.program.label = node.op.name
+        self.program.label = node.op.label
         if any(t.size == 0 for t in node.inputs) and any(t.size for t in node.outputs):
             for buffer in outputs:  # sums over an empty batch
                 zero_step(self.program, buffer)
@@ -131,16 +132,16 @@ def in_place_updates(graph: Graph, nodes: list[Node]) -> dict[int, Tensor]:
 
     Their operators allow it, and nothing needs the leaf's old value later.
     """
-    place = {id(node): i for i, node in enumerate(nodes)}
+    producer = {id(t): (i, node) for i, node in enumerate(nodes) for t in node.outputs}
     last_use = {id(t): i for i, node in enumerate(nodes) for t in node.inputs}
     kept = {id(t) for t in (*graph.outputs, *(value for _, value in graph.updates))}
     found: dict[int, Tensor] = {}
     for leaf, value in graph.updates:
-        node = value.node
-        if node is None or id(value) in found or id(leaf) in kept:
+        if id(value) not in producer or id(value) in found or id(leaf) in kept:
             continue
+        place, node = producer[id(value)]
         position = next(i for i, t in enumerate(node.outputs) if t is value)
         taken = node.op.in_place.get(position)
-        if taken is not None and node.inputs[taken] is leaf and last_use[id(leaf)] == place.get(id(node)):
+        if taken is not None and node.inputs[taken] is leaf and last_use[id(leaf)] == place:
             found[id(value)] = leaf
     return found

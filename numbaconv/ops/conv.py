@@ -82,10 +82,18 @@ class ChannelSum(Operator):
         return (channel_broadcast(grads[0], shape=x.shape),)
 
 
+class ScaleFilters(Operator):
+    """weight (K, ...) with the filter of each output times its number in scale (K,)."""
+
+    def shape(self, weight: Spec, scale: Spec) -> Spec:
+        return weight
+
+
 conv = operator(Conv)
 conv_input_grad = operator(ConvInputGrad)
 conv_weight_grad = operator(ConvWeightGrad)
 channel_sum = operator(ChannelSum)
+scale_filters = operator(ScaleFilters)
 
 
 def _padding(function: str, padding: Any, kernel, dilation, stride) -> tuple[tuple[int, int], ...]:
@@ -154,6 +162,7 @@ def _conv(function: str, dimensions: int, x, weight, bias, stride, padding, dila
 @public(
     Case({"x": (3, 2, 9), "weight": (4, 2, 3), "bias": (4,)}, {"stride": 2, "padding": 1}),
     Case({"x": (17, 3, 8), "weight": (5, 3, 4)}, {"padding": "same"}),
+    Case({"x": (16, 3, 13), "weight": (3, 1, 3), "bias": (3,)}, {"stride": 2, "padding": 1, "groups": 3}),
 )
 def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo="auto"):
     """Cross-correlation over signals: x (N, C, L) or (C, L), weight (K, C / groups, k), bias (K,) -> (N, K, L').
@@ -171,6 +180,9 @@ def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo
     Case({"x": (2, 4, 11, 10), "weight": (8, 1, 3, 2)}, {"dilation": (2, 3), "padding": "same", "groups": 4}),
     Case({"x": (33, 2, 8, 7), "weight": (3, 2, 2, 3), "bias": (3,)}, {"padding": ((1, 0), (2, 1)), "stride": (3, 2)}),
     Case({"x": (16, 20, 6, 6), "weight": (18, 20, 1, 1)}),
+    Case({"x": (17, 18, 7, 8), "weight": (18, 1, 3, 3), "bias": (18,)}, {"padding": 1, "groups": 18}),
+    Case({"x": (3, 18, 8, 9), "weight": (18, 1, 3, 3)}, {"padding": ((0, 1), (1, 2)), "stride": 2, "groups": 18}),
+    Case({"x": (8, 3, 9, 13), "weight": (3, 1, 3, 5)}, {"padding": 1, "stride": (3, 1), "dilation": 2, "groups": 3}),
     Case({"x": (1, 5, 6, 6), "weight": (19, 5, 3, 3), "bias": (19,)}, {"padding": 2, "dilation": 2, "stride": 2}),
     Case({"x": (17, 5, 7, 9), "weight": (6, 5, 3, 3), "bias": (6,)}, {"padding": (1, 2), "algo": "winograd"}),
     Case({"x": (33, 18, 4, 4), "weight": (9, 18, 3, 3)}, {"algo": "winograd"}),
@@ -191,6 +203,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo
 @public(
     Case({"x": (2, 2, 5, 6, 4), "weight": (3, 2, 3, 3, 2), "bias": (3,)}, {"padding": 1, "stride": (1, 2, 1)}),
     Case({"x": (16, 2, 4, 5, 6), "weight": (4, 1, 2, 3, 3)}, {"groups": 2, "dilation": (1, 1, 2)}),
+    Case({"x": (8, 3, 4, 5, 6), "weight": (3, 1, 3, 2, 3)}, {"groups": 3, "padding": 1, "stride": (2, 1, 1)}),
 )
 def conv3d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo="auto"):
     """Cross-correlation over volumes: x (N, C, D, H, W), weight (K, C / groups, T, R, S), bias (K,).

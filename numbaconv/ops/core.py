@@ -61,9 +61,22 @@ class Operator:
         """
         raise NotImplementedError(f"{self.name} has no gradient")
 
+    def parts(self, *inputs: Any, **attrs: Any) -> Sequence[Any]:
+        """The outputs, made of simpler operators, which are what is run; without it backends know the operator."""
+        raise NotImplementedError(f"{self.name} has no parts")
+
+    @property
+    def has_parts(self) -> bool:
+        return type(self).parts is not Operator.parts
+
     def flops(self, inputs: Sequence[Spec], outputs: Sequence[Spec], **attrs: Any) -> float:
         """Floating-point operations, a multiply-add counting two."""
         return float(sum(o.size for o in outputs))
+
+    @property
+    def label(self) -> str:
+        """What profiles call it."""
+        return self.name
 
     @property
     def differentiable(self) -> bool:

@@ -5,10 +5,32 @@ import math
 import numpy as np
 
 from .arithmetic import add_row, multiply_row, scale_row, subtract_row
-from .conv import channel_sum
+from .conv import channel_sum, scale_filters
 from .core import Case, Operator, Spec, apply, as_input, check_floats, is_traced, operator, public, shape_of
-from .math import exp_row, log_row
 from .shape import channel_broadcast
+
+
+class ChannelMoments(Operator):
+    """Mean (C,) and variance (C,) of each channel over batch and pixels, the variance divided by their number."""
+
+    def shape(self, x: Spec) -> tuple[Spec, ...]:
+        return Spec((x.shape[1],), x.dtype), Spec((x.shape[1],), x.dtype)
+
+    def flops(self, inputs, outputs, **attrs):
+        return 4.0 * inputs[0].size
+
+
+class InverseDeviation(Operator):
+    """1 / sqrt(variance + eps)."""
+
+    def shape(self, variance: Spec, *, eps) -> Spec:
+        return variance
+
+    def gradient(self, grads, outputs, variance, *, eps):
+        return (_scaled(multiply_row(grads[0], _cube(outputs[0])), -0.5),)
+
+
+channel_moments, inverse_deviation = operator(ChannelMoments), operator(InverseDeviation)
 
 
 class BatchNorm(Operator):
@@ -29,9 +51,13 @@ class BatchNorm(Operator):
         if by_mean is not None:
             by_x = _sum(by_x, _scaled(_over(by_mean, x), 1.0 / count))
         if by_var is not None:
-            deviation = subtract_row(x, _over(mean, x))
+            deviation = _less_mean(x, mean)
             by_x = _sum(by_x, _scaled(multiply_row(_over(by_var, x), deviation), 2.0 / count))
         return by_x, by_weight, by_bias
+
+    def parts(self, x, weight, bias, *, eps):
+        mean, var = channel_moments(x)
+        return normalize(x, mean, var, weight, bias, eps=eps), mean, var
 
     def flops(self, inputs, outputs, **attrs):
         return 7.0 * inputs[0].size
@@ -48,8 +74,8 @@ class BatchNormGrad(Operator):
         # gradient follows from  gx = w / sd (g - gb / n - xhat gw / n),  gw = S(g xhat),  gb = S(g).
         h, h_weight, h_bias = grads
         n = x.size // x.shape[1]
-        inverse = _inverse_deviation(var, eps)
-        deviation = subtract_row(x, _over(mean, x))
+        inverse = inverse_deviation(var, eps=eps)
+        deviation = _less_mean(x, mean)
         xhat = multiply_row(deviation, _over(inverse, x))
         by_weight, by_bias = channel_sum(multiply_row(grad, xhat)), channel_sum(grad)
         h = _scaled(x, 0.0) if h is None else h
@@ -78,6 +104,17 @@ class BatchNormGrad(Operator):
             multiply_row(at_scale, inverse),
         )
 
+    def parts(self, grad, x, mean, var, weight, *, eps):
+        n = x.size // x.shape[1]
+        inverse = inverse_deviation(var, eps=eps)
+        scale = multiply_row(weight, inverse)
+        by_bias = channel_sum(grad)
+        by_weight = multiply_row(channel_sum(multiply_row(grad, _less_mean(x, mean))), inverse)
+        slope = _scaled(multiply_row(multiply_row(by_weight, inverse), scale), -1.0 / n)
+        offset = _scaled(multiply_row(by_bias, scale), -1.0 / n)
+        by_x = _sum(_times(grad, scale), _plus(_times(_less_mean(x, mean), slope), offset))
+        return by_x, by_weight, by_bias
+
     def flops(self, inputs, outputs, **attrs):
         return 9.0 * inputs[0].size
 
@@ -89,10 +126,10 @@ class Normalize(Operator):
         return x
 
     def gradient(self, grads, outputs, x, mean, var, weight, bias, *, eps):
-        inverse = _inverse_deviation(var, eps)
+        inverse = inverse_deviation(var, eps=eps)
         scale = multiply_row(weight, inverse)
         by_bias = channel_sum(grads[0])
-        by_scale = channel_sum(multiply_row(grads[0], subtract_row(x, _over(mean, x))))
+        by_scale = channel_sum(multiply_row(grads[0], _less_mean(x, mean)))
         return (
             channel_scale(grads[0], var, weight, eps=eps),
             _scaled(multiply_row(by_bias, scale), -1.0),
@@ -100,6 +137,10 @@ class Normalize(Operator):
             multiply_row(by_scale, inverse),
             by_bias,
         )
+
+    def parts(self, x, mean, var, weight, bias, *, eps):
+        scale = multiply_row(weight, inverse_deviation(var, eps=eps))
+        return (_plus(_times(_less_mean(x, mean), scale), bias),)
 
     def flops(self, inputs, outputs, **attrs):
         return 2.0 * inputs[0].size
@@ -112,7 +153,7 @@ class ChannelScale(Operator):
         return x
 
     def gradient(self, grads, outputs, x, var, weight, *, eps):
-        inverse = _inverse_deviation(var, eps)
+        inverse = inverse_deviation(var, eps=eps)
         by_scale = channel_sum(multiply_row(grads[0], x))
         return (
             channel_scale(grads[0], var, weight, eps=eps),
@@ -120,14 +161,40 @@ class ChannelScale(Operator):
             multiply_row(by_scale, inverse),
         )
 
+    def parts(self, x, var, weight, *, eps):
+        return (_times(x, multiply_row(weight, inverse_deviation(var, eps=eps))),)
+
 
 batch_norm_row, batch_norm_grad = operator(BatchNorm), operator(BatchNormGrad)
 normalize, channel_scale = operator(Normalize), operator(ChannelScale)
 
 
+def fold(host: Operator, attrs: dict, inputs, mean, var, weight, bias, eps: float):
+    """``host``, a convolution or fully connected layer of (x, weight[, bias]), with the normalisation behind it.
+
+    A filter times a number gives sums times that number, so the normalisation goes into weight and bias.
+    """
+    x, filters, *shift = inputs
+    scale = multiply_row(weight, inverse_deviation(var, eps=eps))
+    by_mean = subtract_row(shift[0], mean) if shift else _scaled(mean, -1.0)
+    return host(x, scale_filters(filters, scale), add_row(multiply_row(by_mean, scale), bias), **attrs)
+
+
 def _over(channels, x):
     """One number for each channel, in all places of x."""
     return channel_broadcast(channels, shape=x.shape)
+
+
+def _times(x, channels):
+    return multiply_row(x, _over(channels, x))
+
+
+def _plus(x, channels):
+    return add_row(x, _over(channels, x))
+
+
+def _less_mean(x, mean):
+    return subtract_row(x, _over(mean, x))
 
 
 def _scaled(x, factor: float):
@@ -137,10 +204,6 @@ def _scaled(x, factor: float):
 def _sum(x, y):
     """x + y, where either may be missing."""
     return y if x is None else x if y is None else add_row(x, y)
-
-
-def _inverse_deviation(var, eps: float):
-    return exp_row(_scaled(log_row(scale_row(var, factor=1.0, offset=eps)), -0.5))
 
 
 def _cube(x):

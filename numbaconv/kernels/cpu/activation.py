@@ -15,7 +15,7 @@ from .target import LANES
 from .vector import first_lanes, load_first, maximum, reduce_add, reduce_max, splat, store_first, where
 
 
-@elementwise("tanh")
+@elementwise("tanh", costly=True)
 def tanh(x):
     return vector_math.tanh(x)
 
@@ -35,7 +35,7 @@ def relu_grad(g, y):
     return where(y <= 0.0, 0.0, g)
 
 
-@elementwise("sigmoid")
+@elementwise("sigmoid", costly=True)
 def sigmoid(x):
     return vector_math.sigmoid(x)
 

@@ -1,11 +1,11 @@
 """Element-by-element arithmetic, and the sum of everything."""
 
-from .elementwise import elementwise, vectors
-from .lowering import PLAIN, SAME, ceil_div, lowering
+from .elementwise import elementwise
+from .lowering import PLAIN, ceil_div, lowering
 from .math import exp, log
 from .native import Pointer, kernel
 from .target import LANES
-from .vector import load, load_first, reduce_add, splat, store, store_first
+from .vector import load_first, reduce_add, splat, sqrt, store_first
 
 
 @elementwise("add")
@@ -28,35 +28,42 @@ def divide(x, y):
     return x / y
 
 
-@elementwise("exp")
+@elementwise("exp", costly=True)
 def exp_of(x):
     return exp(x)
 
 
-@elementwise("log")
+@elementwise("log", costly=True)
 def log_of(x):
     return log(x)
 
 
-@kernel
-def scale(T):
-    """y = x * factor + offset, a vector a unit."""
+@elementwise("scale")
+def scale(x, factor, offset):
+    return x * factor + offset
 
-    def loop(begin, end, block: int, first: int, x: Pointer, y: Pointer, n: int, factor: float, offset: float):
-        for i in range(begin, min(end, n // LANES)):
-            store(y, i * LANES, load(x, i * LANES) * factor + offset)
-        if end * LANES > n:
-            i = n // LANES * LANES
-            store_first(y, i, load_first(x, i, n - i) * factor + offset, n - i)
+
+@elementwise("inverse_deviation")
+def inverse_deviation(variance, eps):
+    return 1.0 / sqrt(variance + eps)
+
+
+@kernel
+def scale_rows(T):
+    """Each row times a number of its own; a unit is a row."""
+
+    def loop(begin, end, block: int, first: int, x: Pointer, factors: Pointer, y: Pointer, n: int):
+        for row in range(begin, end):
+            for i in range(0, n, LANES):
+                store_first(y, row * n + i, load_first(x, row * n + i, n - i) * factors[row], n - i)
 
     return loop
 
 
-@lowering("scale", inputs=(SAME,))
-def lower_scale(program, node, inputs, outputs):
+@lowering("scale_filters", inputs=(PLAIN,), outputs=(PLAIN,))
+def lower_scale_filters(program, node, inputs, outputs):
     y = outputs[0]
-    constants = (y.elements, float(node.attrs["factor"]), float(node.attrs["offset"]))
-    program.step(scale(y.dtype), inputs, outputs, constants, vectors(y))
+    program.step(scale_rows(y.dtype), inputs, outputs, (y.elements // y.shape[0],), y.shape[0])
 
 
 SUM_UNIT = 8192  # elements that one unit of a sum adds up

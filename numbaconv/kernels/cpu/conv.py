@@ -13,37 +13,20 @@ import math
 
 from numba import njit
 
-from . import geometry, winograd
+from . import depthwise, geometry, winograd
 from .activation import ACTIVATIONS
 from .filter import filter_strides
-from .geometry import inside, three
+from .geometry import inside, taps_at, three
 from .lowering import BATCH, FILTER, FILTER_TRANSPOSED, PLAIN, ceil_div, lowering
 from .native import Ints, Pointer, kernel
 from .panel import choose_tile, make_panel, tiles_along_vectors
 from .target import LANES
 from .tile import lane_sum, product, product_first
 from .turn import turned
-from .vector import at, load, load_first, reduce_add, splat, store, store_first
+from .vector import at, load, load_first, store, store_first
 
 #: What one pass of the weight gradient may touch: most of a first-level cache.
 PASS_BYTES = 36 * 1024
-
-# ------------------------------------------------------------------------------------------------ geometry
-
-
-@njit(error_model="numpy")
-def _taps(dimension, o):
-    """(input position of the first tap, first tap, number of taps) for output position ``o``."""
-    _, _, kernel, phases, tap_step, index_step, tap_stride, offset, dilation = dimension
-    phase = o % phases
-    first = 0
-    while first < tap_step and (phase + offset - first * dilation) % phases != 0:
-        first += 1
-    if first >= tap_step or first >= kernel:
-        return 0, 0, 0
-    count = (kernel - first + tap_step - 1) // tap_step
-    return (phase + offset - first * dilation) // phases + (o // phases) * index_step, first, count
-
 
 # ------------------------------------------------------------------------------------------ forward and input gradient
 
@@ -98,15 +81,15 @@ def correlate(T, images, rows, vectors, tail, activation, bias):
         y_next = phases * y_column
         for unit in range(begin, end):
             plane = unit // heights[0]
-            start_d, tap_d, count_d = _taps(planes, plane)
+            start_d, tap_d, count_d = taps_at(planes, plane)
             low_d, high_d = inside(start_d, planes[6], count_d, planes[1])
-            start_h, tap_h, count_h = _taps(heights, unit - plane * heights[0])
+            start_h, tap_h, count_h = taps_at(heights, unit - plane * heights[0])
             low_h, high_h = inside(start_h, heights[6], count_h, heights[1])
             x_at = (start_d + low_d * planes[6]) * x_plane + (start_h + low_h * heights[6]) * x_row
             w_at = (tap_d + low_d * planes[4]) * w_plane + (tap_h + low_h * heights[4]) * w_tap_row
             y_at = unit * w_out * y_column
             for phase in range(phases):
-                start, tap, count = _taps(widths, phase)
+                start, tap, count = taps_at(widths, phase)
                 pixels = (w_out - phase + phases - 1) // phases
                 reach = (count - 1) * tap_stride
                 # pixels whose taps all lie inside: [inner, outer)
@@ -272,29 +255,6 @@ def sum_groups(T):
 
 
 @kernel
-def sum_pixels(T, images):
-    """Sum of a block over pixels and images, for each channel, added to its group's (bias gradient)."""
-
-    def loop(begin, end, block: int, first: int, g: Pointer, p: Pointer, pixels: int, channels: int):
-        if images:
-            for k in range(begin, end):
-                total = splat(g, 0.0)
-                for j in range(pixels):
-                    total = total + load(g, (j * channels + k) * LANES)
-                p[k] = reduce_add(total) + (0.0 if first else p[k])
-        else:
-            for k in range(begin * LANES, min(channels, end * LANES), LANES):
-                total = splat(g, 0.0)
-                for j in range(pixels):
-                    total = total + load_first(g, j * channels + k, channels - k)
-                if not first:
-                    total = total + load(p, k)
-                store(p, k, total)
-
-    return loop
-
-
-@kernel
 def outer_sums(T, rows, vectors, tail):
     """Weight gradient of a fully connected layer over the whole batch; a unit is a tile of output features.
 
@@ -329,6 +289,12 @@ def _geometry(attrs, spatial: int):
     return three(attrs["stride"], 1), three(before, 0), three(attrs["dilation"], 1), attrs["groups"]
 
 
+def _dimensions(out_sizes, in_sizes, kernel_, stride, before, dilation):
+    """A forward pass's dimensions as ``correlate`` reads them."""
+    sizes = zip(out_sizes, in_sizes, kernel_, stride, before, dilation, strict=True)
+    return [(o, i, k, 1, 1, s, d, -p, d) for o, i, k, s, p, d in sizes]
+
+
 def _row_strides(sizes, channels: int, lanes: int) -> tuple[int, int, int]:
     """Elements between planes, rows and columns of a block."""
     column = channels * lanes
@@ -337,6 +303,9 @@ def _row_strides(sizes, channels: int, lanes: int) -> tuple[int, int, int]:
 
 def _correlate(program, x, w, bias, y, dimensions, w_strides, groups, activation, flops):
     """Append the step of a forward pass or input gradient."""
+    if depthwise.serves(x.channels, y.channels, groups, dimensions[1][2] * dimensions[2][2]):
+        depthwise.correlate(program, x, w, bias, y, dimensions, activation, flops)
+        return
     images = y.lanes > 1
     depth, outputs = x.channels // groups, y.channels // groups
     widths = dimensions[2]
@@ -369,30 +338,33 @@ def lower_conv(program, node, inputs, outputs):
     y = outputs[0]
     stride, before, dilation, groups = _geometry(node.attrs, len(y.spatial))
     bias, activation = rest[0] if rest else None, node.attrs.get("activation")
-    size = winograd.choose_size(node.attrs, w, x, y)
-    if size:
-        winograd.correlate(program, size, x, w, bias, y, before[1:], False, activation, node.flops)
+    plan = winograd.choose(node.attrs, w, x, y)
+    if plan:
+        winograd.correlate(program, plan, x, w, bias, y, before[1:], False, activation, node.flops)
         return
     kernel_ = three(w.shape[2:], 1)
-    dimensions = [
-        (o, i, k, 1, 1, s, d, -p, d)
-        for o, i, k, s, d, p in zip(
-            three(y.spatial, 1), three(x.spatial, 1), kernel_, stride, dilation, before, strict=True
-        )
-    ]
+    dimensions = _dimensions(three(y.spatial, 1), three(x.spatial, 1), kernel_, stride, before, dilation)
     strides = filter_strides(w, y.lanes, groups)
     _correlate(program, x, w, bias, y, dimensions, strides, groups, activation, node.flops)
 
 
-@lowering("conv_input_grad", "linear_input_grad", inputs=(BATCH, FILTER_TRANSPOSED), outputs=(BATCH,))
+def _input_grad_layouts(node):
+    """A depthwise filter has nothing to transpose."""
+    grad, weight = node.inputs
+    groups = node.attrs.get("groups", 1)
+    alone = depthwise.serves(weight.shape[1] * groups, grad.shape[1], groups, math.prod(three(weight.shape[2:], 1)[1:]))
+    return BATCH, FILTER if alone else FILTER_TRANSPOSED
+
+
+@lowering("conv_input_grad", "linear_input_grad", inputs=_input_grad_layouts, outputs=(BATCH,))
 def lower_conv_input_grad(program, node, inputs, outputs):
     g, w = inputs
     x = outputs[0]
     stride, before, dilation, groups = _geometry(node.attrs, len(x.spatial))
-    size = winograd.choose_size(node.attrs, w, g, x)
-    if size:
+    plan = winograd.choose(node.attrs, w, g, x)
+    if plan:
         padding = [winograd.TAPS - 1 - p for p in before[1:]]
-        winograd.correlate(program, size, g, w, None, x, padding, True, None, node.flops)
+        winograd.correlate(program, plan, g, w, None, x, padding, True, None, node.flops)
         return
     kernel_ = three(w.shape[2:], 1)
     dimensions = []
@@ -410,12 +382,17 @@ def lower_conv_weight_grad(program, node, inputs, outputs):
     g, x = inputs
     w = outputs[0]
     stride, before, dilation, groups = _geometry(node.attrs, len(x.spatial))
-    size = winograd.choose_weights_size(node.attrs, w, x, g)
-    if size:
-        winograd.correlate_weights(program, size, g, x, w, before[1:], node.flops)
+    plan = winograd.choose(node.attrs, w, x, g, weights=True)
+    if plan:
+        winograd.correlate_weights(program, plan, g, x, w, before[1:], node.flops)
         return
     kernel_ = three(w.shape[2:], 1)
     out_sizes, in_sizes = three(g.spatial, 1), three(x.spatial, 1)
+    if depthwise.serves(x.channels, g.channels, groups, kernel_[1] * kernel_[2]):
+        dimensions = _dimensions(out_sizes, in_sizes, kernel_, stride, before, dilation)
+        partials, copies, strides = depthwise.correlate_weights(program, x, g, dimensions, node.flops)
+        _sum_copies(program, partials, copies, w, (1, 1, math.prod(kernel_)), strides)
+        return
     images = x.lanes > 1
     depth, per_group, taps = x.channels // groups, g.channels // groups, math.prod(kernel_)
     line = ceil_div(depth, LANES) * LANES
@@ -455,9 +432,17 @@ def lower_conv_weight_grad(program, node, inputs, outputs):
         groups, run if form == "turned" else depth, per_group, x.lanes, p_row, p_tap, p_group, pass_rows,
     )  # fmt: skip
     program.step(kernel_grad, (source, g), (partials,), constants, kernel_[0] * kernel_[1], flops=node.flops)
-    constants = (
-        partials.copies, partials.stride, per_group, depth, taps, p_group, p_output, p_input, p_tap,
-    )  # fmt: skip
+    _sum_groups(program, partials, w, (per_group, depth, taps), (p_group, p_output, p_input, p_tap))
+
+
+def _sum_groups(program, partials, w, sizes, strides) -> None:
+    """Append the sum of the groups' partial gradients; see ``sum_groups`` for the sizes and strides."""
+    _sum_copies(program, partials, (partials.copies, partials.stride), w, sizes, strides)
+
+
+def _sum_copies(program, partials, copies, w, sizes, strides) -> None:
+    """The same where ``copies`` = (number, distance) are more than groups."""
+    constants = (*copies, *sizes, *strides)
     program.step(sum_groups(w.dtype), (partials,), (w,), constants, w.shape[0], whole=True)
 
 
@@ -481,14 +466,3 @@ def lower_linear_weight_grad(program, node, inputs, outputs):
         outer_sums(w.dtype, rows=rows, vectors=vectors, tail=classes % rows), (g, rows_of_images), (w,), constants,
         ceil_div(classes, rows), whole=True, flops=node.flops,
     )  # fmt: skip
-
-
-@lowering("channel_sum", inputs=(BATCH,), outputs=(PLAIN,))
-def lower_channel_sum(program, node, inputs, outputs):
-    g, b = inputs[0], outputs[0]
-    partials = program.per_group(g, g.channels)
-    images = g.lanes > 1
-    units = g.channels if images else ceil_div(g.channels, LANES)
-    program.step(sum_pixels(g.dtype, images=images), (g,), (partials,), (g.pixels, g.channels), units)
-    constants = (partials.copies, partials.stride, g.channels, 1, 1, 0, 1, 0, 0)
-    program.step(sum_groups(b.dtype), (partials,), (b,), constants, g.channels, whole=True)

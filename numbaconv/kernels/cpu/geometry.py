@@ -19,6 +19,20 @@ def inside(start, stride, count, size):
     return low, max(low, min(high, count))
 
 
+@njit(error_model="numpy")
+def taps_at(dimension, o):
+    """(input position of the first tap, first tap, number of taps) for output position ``o`` of ``conv.correlate``."""
+    _, _, kernel, phases, tap_step, index_step, _, offset, dilation = dimension
+    phase = o % phases
+    first = 0
+    while first < tap_step and (phase + offset - first * dilation) % phases != 0:
+        first += 1
+    if first >= tap_step or first >= kernel:
+        return 0, 0, 0
+    count = (kernel - first + tap_step - 1) // tap_step
+    return (phase + offset - first * dilation) // phases + (o // phases) * index_step, first, count
+
+
 def three(values, fill: int) -> tuple[int, int, int]:
     """One to three (or no) spatial values as three, leading ones filled."""
     values = tuple(values)

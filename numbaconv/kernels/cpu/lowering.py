@@ -161,6 +161,11 @@ class Program:
         return Buffer("whole", values.dtype, values.size, values=values)
 
     @staticmethod
+    def number(value: float, dtype: np.dtype) -> Buffer:
+        """One number known when the graph is planned."""
+        return Program.constant(np.array([value], dtype))
+
+    @staticmethod
     def whole(dtype: np.dtype, elements: int) -> Buffer:
         """An intermediate result of which there is one."""
         return Buffer("whole", dtype, elements)

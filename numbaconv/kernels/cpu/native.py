@@ -10,8 +10,8 @@ A kernel is a factory that takes compile-time constants (dtype, tile, activation
         return loop
 
 ``begin`` and ``end`` delimit the units of work; the other arguments are pointers (annotated ``Pointer``), integers
-(``int``) and numbers (``float``).  The runner calls every kernel through one signature, ``(arguments, begin, end)``,
-with the arguments as a row of 64-bit words.
+(``int``), numbers (``float``), and tuples of pointers or integers (``Pointers``, ``Ints``).  The runner calls every
+kernel through one signature, ``(arguments, begin, end)``, with the arguments as a row of 64-bit words.
 
 Compiled loops are kept as plain object files, one a kernel, in a folder of the user's cache.  The name of a file holds
 a digest of everything that its code depends on: the kernel's own file and all it imports from here, constants, dtype,
@@ -51,6 +51,13 @@ class Pointer:
 
 class Ints:
     """Annotation of a kernel's argument: a tuple of ``count`` integers."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+
+class Pointers:
+    """Annotation of a kernel's argument: a tuple of ``count`` pointers to elements of the kernel's dtype."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -156,6 +163,8 @@ def _numba_types(loop: Callable, dtype: np.dtype):
             found.append(types.CPointer(from_dtype(np.dtype(kind.dtype))))
         elif isinstance(kind, Ints):
             found.append(types.UniTuple(types.int64, kind.count))
+        elif isinstance(kind, Pointers):
+            found.append(types.UniTuple(types.CPointer(from_dtype(dtype)), kind.count))
         elif kind is float:
             found.append(types.float64)
         elif kind is int:
@@ -177,19 +186,15 @@ def _unpacker(argument_types):
         def codegen(context, builder, signature, arguments):
             position = itertools.count()
 
-            def word():
-                return builder.load(builder.gep(arguments[0], [ir.Constant(ir.IntType(64), next(position))]))
-
-            values = []
-            for kind in argument_types:
+            def argument(kind):
+                if isinstance(kind, types.UniTuple):
+                    return cgutils.pack_array(builder, [argument(kind.dtype) for _ in range(kind.count)])
+                word = builder.load(builder.gep(arguments[0], [ir.Constant(ir.IntType(64), next(position))]))
                 if isinstance(kind, types.CPointer):
-                    values.append(builder.inttoptr(word(), context.get_value_type(kind)))
-                elif isinstance(kind, types.UniTuple):
-                    values.append(cgutils.pack_array(builder, [word() for _ in range(kind.count)]))
-                elif kind == types.float64:
-                    values.append(builder.bitcast(word(), ir.DoubleType()))
-                else:
-                    values.append(word())
+                    return builder.inttoptr(word, context.get_value_type(kind))
+                return builder.bitcast(word, ir.DoubleType()) if kind == types.float64 else word
+
+            values = [argument(kind) for kind in argument_types]
             return cgutils.pack_struct(builder, values) if values else context.get_dummy_value()
 
         return types.Tuple(argument_types)(words), codegen
@@ -337,7 +342,7 @@ class Specialised:
 
     def _homes(self) -> list[str]:
         """Modules that the kernel depends on beyond what its file imports: those of functions given to it by name."""
-        return [str(value) for name, value in self.constants if name == "home"]
+        return list(dict(self.constants).get("homes", ()))  # type: ignore[call-overload]
 
     def is_ready(self) -> bool:
         """Whether asking for the address compiles nothing."""

@@ -126,7 +126,7 @@ def _tile(rows: int, vectors: int, read_row, write) -> Any:
                         place = sums[m * vectors + v]
                         builder.store(fused_multiply_add(builder, row, columns[v], builder.load(place)), place)
                 innermost = builder.block
-            _forbid_unrolling(builder.module, innermost.terminator)
+            forbid_unrolling(builder.module, innermost.terminator)
             targets = [
                 _at(builder, _at(builder, c, c_row, m), c_vector, v) for m in range(rows) for v in range(vectors)
             ]
@@ -138,7 +138,7 @@ def _tile(rows: int, vectors: int, read_row, write) -> Any:
     return tile
 
 
-def _forbid_unrolling(module, branch) -> None:
+def forbid_unrolling(module, branch) -> None:
     """Mark the loop that ``branch`` closes: its registers are full, a second copy would only spill them."""
     flag = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
     loop = module.add_metadata([flag, ir.MetaDataString(module, f"numbaconv.loop.{len(module.metadata)}")])

@@ -257,6 +257,14 @@ def masked_store(builder, value, pointer, mask):
     call_llvm(builder, f"llvm.masked.store.{llvm_name(value.type)}.p0", ir.VoidType(), value, pointer, align, mask)
 
 
+def masked_load(builder, pointer, vector_type, mask):
+    """Load the masked lanes, the others being zero; their memory is not read."""
+    pointer = builder.bitcast(pointer, vector_type.as_pointer())
+    align = ir.Constant(ir.IntType(32), element_bytes(vector_type))
+    name = f"llvm.masked.load.{llvm_name(vector_type)}.p0"
+    return call_llvm(builder, name, vector_type, pointer, align, mask, ir.Constant(vector_type, None))
+
+
 @intrinsic
 def load_first(typingctx, pointer, index, count):
     """The vector whose first ``count`` lanes come from ``pointer[index]`` on, the others zero and not read."""
@@ -264,11 +272,8 @@ def load_first(typingctx, pointer, index, count):
     def codegen(context, builder, signature, arguments):
         pointer, index, count = arguments
         vector_type = context.get_value_type(signature.return_type)
-        pointer = builder.bitcast(builder.gep(pointer, [index]), vector_type.as_pointer())
-        align = ir.Constant(ir.IntType(32), element_bytes(vector_type))
         mask = lanes_below(builder, count, vector_type.count)
-        name = f"llvm.masked.load.{llvm_name(vector_type)}.p0"
-        return call_llvm(builder, name, vector_type, pointer, align, mask, ir.Constant(vector_type, None))
+        return masked_load(builder, builder.gep(pointer, [index]), vector_type, mask)
 
     return Vector(pointer.dtype)(pointer, types.int64, types.int64), codegen
 

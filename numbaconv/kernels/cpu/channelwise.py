@@ -1,0 +1,294 @@
+"""Programs of elementwise functions with one number for each channel, and statistics of channels in the same pass.
+
+A block is cut into a few runs of pixels (``RUNS``, whatever the number of threads), each with statistics of its own;
+these are combined in the order of blocks and runs.  Moments (mean and variance) are taken of the differences to the
+run's first pixel and combined as Chan, Golub and LeVeque (1979) do, so one pass is enough and nothing cancels however
+far the mean is from zero.
+"""
+
+from numba import njit
+
+from .elementwise import (
+    CHANNELS,
+    ELEMENTS,
+    evaluating,
+    homes_of,
+    load_some,
+    load_whole,
+    pointwise,
+    reading,
+    store_some,
+    store_whole,
+    vectors,
+    writing,
+)
+from .lowering import BATCH, PLAIN, SAME, ceil_div, lowering
+from .native import Pointer, Pointers, kernel
+from .target import LANES
+from .vector import first_lanes, load, maximum, reduce_add, splat, store, store_first, where
+
+RUNS = 4  # of a block's pixels; also what threads share where there are fewer blocks than threads
+
+#: statistic -> (vectors that it adds up for a channel, numbers that come of them)
+SIZES = {"sum": (1, 1), "moments": (3, 2)}
+
+
+# ------------------------------------------------------------------------------------------------ one run of pixels
+
+
+@njit(error_model="numpy")
+def _add_to_sum(s, i, line, v, fresh):
+    store(s, i, v if fresh else load(s, i) + v)
+
+
+@njit(error_model="numpy")
+def _add_to_moments(s, i, line, v, fresh):
+    """Every lane's first number, and the sums of differences to it and of their squares."""
+    if fresh:
+        store(s, i, v)
+        store(s, i + line, splat(s, 0.0))
+        store(s, i + 2 * line, splat(s, 0.0))
+    else:
+        d = v - load(s, i)
+        store(s, i + line, load(s, i + line) + d)
+        store(s, i + 2 * line, load(s, i + 2 * line) + d * d)
+
+
+@njit(error_model="numpy")
+def _moments_of_lanes(s, i, line, pixels):
+    """Mean and sum of squared deviations in every lane."""
+    inverse = 1.0 / pixels
+    total = load(s, i + line)
+    return load(s, i) + total * inverse, maximum(0.0, load(s, i + 2 * line) - total * total * inverse)
+
+
+@njit(error_model="numpy")
+def _sum_over_lanes(s, i, line, pixels, t, to, channels, valid):
+    t[to] = reduce_add(where(first_lanes(valid), load(s, i), 0.0))
+
+
+@njit(error_model="numpy")
+def _moments_over_lanes(s, i, line, pixels, t, to, channels, valid):
+    mean, squares = _moments_of_lanes(s, i, line, pixels)
+    mask = first_lanes(valid)
+    center = reduce_add(where(mask, mean, 0.0)) / valid
+    d = mean - center
+    t[to] = center
+    t[to + channels] = reduce_add(where(mask, squares + d * d * pixels, 0.0))
+
+
+@njit(error_model="numpy")
+def _sum_in_lanes(s, i, line, pixels, t, to, channels, left):
+    store_first(t, to, load(s, i), left)
+
+
+@njit(error_model="numpy")
+def _moments_in_lanes(s, i, line, pixels, t, to, channels, left):
+    mean, squares = _moments_of_lanes(s, i, line, pixels)
+    store_first(t, to, mean, left)
+    store_first(t, to + channels, squares, left)
+
+
+_ADD = {"sum": _add_to_sum, "moments": _add_to_moments}
+_OVER_LANES = {"sum": _sum_over_lanes, "moments": _moments_over_lanes}
+_IN_LANES = {"sum": _sum_in_lanes, "moments": _moments_in_lanes}
+
+
+def _adding(statistics):
+    """The function that adds a vector of each statistic's value to what its run has so far."""
+
+    def behind(before, add, position, row):
+        @njit(error_model="numpy")
+        def all_of_them(values, s, i, line, fresh):
+            before(values, s, i, line, fresh)
+            add(s, i + row * line, line, values[position], fresh)
+
+        return all_of_them
+
+    @njit(error_model="numpy")
+    def none(values, s, i, line, fresh):
+        return
+
+    result, row = none, 0
+    for kind, position in statistics:
+        result = behind(result, _ADD[kind], position, row)
+        row += SIZES[kind][0]
+    return result
+
+
+def _finishing(statistics, finish):
+    """The function that writes the numbers of a run for one channel (or vector of channels)."""
+
+    def behind(before, finish, row, number):
+        @njit(error_model="numpy")
+        def all_of_them(s, i, line, pixels, t, to, channels, left):
+            before(s, i, line, pixels, t, to, channels, left)
+            finish(s, i + row * line, line, pixels, t, to + number * channels, channels, left)
+
+        return all_of_them
+
+    @njit(error_model="numpy")
+    def none(s, i, line, pixels, t, to, channels, left):
+        return
+
+    result, row, number = none, 0, 0
+    for kind, _ in statistics:
+        result = behind(result, finish[kind], row, number)
+        row += SIZES[kind][0]
+        number += SIZES[kind][1]
+    return result
+
+
+@njit(error_model="numpy")
+def _channel_in_all_lanes(x, c, left):
+    return splat(x, x[c])
+
+
+@kernel
+def channelwise(T, images, ragged, operands, program, stores, statistics, homes):
+    """A program on every element of a block; a unit is a run of pixels.
+
+    Pointers: operands, stored values and, with ``statistics`` (pairs of a kind and a value's number), room for sums
+    of vectors and the statistics of every run.  ``ragged``: the last block has lanes without an image, where zeros are
+    stored.
+    """
+    evaluate, count = evaluating(program), len(operands)
+    read = reading(operands, load_whole, _channel_in_all_lanes) if images else reading(operands, load_some, load_some)
+    add, finish = _adding(statistics), _finishing(statistics, _OVER_LANES if images else _IN_LANES)
+    rows = sum(SIZES[kind][0] for kind, _ in statistics)
+    numbers = sum(SIZES[kind][1] for kind, _ in statistics)
+    stored = count + len(stores)
+    lanes, step = (LANES, 1) if images else (1, LANES)
+
+    @njit(error_model="numpy")
+    def store_valid(y, i, v, left):
+        store(y, i, where(first_lanes(left), v, 0.0))
+
+    write = writing(count, stores, (store_valid if ragged else store_whole) if images else store_some)
+
+    def loop(
+        begin, end, block: int, first: int, pointers: Pointers(stored + (2 if statistics else 0)),
+        pixels: int, run: int, channels: int, batch: int,
+    ):  # fmt: skip
+        valid = min(LANES, batch - block * LANES)
+        line = (channels + step - 1) // step * LANES
+        for unit in range(begin, end):
+            low, high = unit * run, min(pixels, (unit + 1) * run)
+            room = unit * rows * line
+            for p in range(low, high):
+                for c in range(0, channels, step):
+                    i, left = (p * channels + c) * lanes, channels - c
+                    values = evaluate(read(pointers, i, c, left))
+                    write(pointers, values, i, valid if images else left)
+                    if statistics:
+                        add(values, pointers[stored], room + c * lanes, line, p == low)
+            if statistics:
+                for c in range(0, channels, step):
+                    to = unit * numbers * channels + c
+                    finish(pointers[stored], room + c * lanes, line, high - low, pointers[stored + 1], to, channels,
+                           valid if images else channels - c)  # fmt: skip
+
+    return loop
+
+
+# ------------------------------------------------------------------------------------------------ all runs
+
+
+@kernel
+def combine_sums(T):
+    """The sum over all runs; a unit is a channel."""
+
+    def loop(
+        begin, end, block: int, first: int, t: Pointer, y: Pointer,
+        number: int, numbers: int, channels: int, blocks: int, stride: int, runs: int,
+    ):  # fmt: skip
+        for c in range(begin, end):
+            total = 0.0
+            for b in range(blocks):
+                for r in range(runs):
+                    total += t[b * stride + (r * numbers + number) * channels + c]
+            y[c] = total
+
+    return loop
+
+
+@kernel
+def combine_moments(T):
+    """Mean and variance over all runs; a unit is a channel."""
+
+    def loop(
+        begin, end, block: int, first: int, t: Pointer, mean: Pointer, var: Pointer,
+        number: int, numbers: int, channels: int, blocks: int, stride: int, runs: int,
+        pixels: int, run: int, batch: int, lanes: int,
+    ):  # fmt: skip
+        for c in range(begin, end):
+            count, center, squares = 0.0, 0.0, 0.0
+            for b in range(blocks):
+                images = min(lanes, batch - b * lanes)
+                for r in range(runs):
+                    more = float((min(pixels, (r + 1) * run) - r * run) * images)
+                    i = b * stride + (r * numbers + number) * channels + c
+                    d = t[i] - center
+                    center += d * more / (count + more)
+                    squares += t[i + channels] + d * d * count * more / (count + more)
+                    count += more
+            mean[c] = center
+            var[c] = squares / count
+
+    return loop
+
+
+# ------------------------------------------------------------------------------------------------ lowering
+
+
+def _inputs(node):
+    elements = BATCH if _has_channels(node) else SAME
+    return tuple(elements if kind == ELEMENTS else PLAIN for kind in node.attrs["operands"])
+
+
+def _outputs(node):
+    stored = len(node.attrs["stores"])
+    return (BATCH if _has_channels(node) else SAME,) * stored + (PLAIN,) * (len(node.outputs) - stored)
+
+
+def _has_channels(node) -> bool:
+    return bool(node.attrs["statistics"]) or CHANNELS in node.attrs["operands"]
+
+
+@lowering("fused", inputs=_inputs, outputs=_outputs)
+def lower_fused(program, node, inputs, outputs):
+    attrs = node.attrs
+    constants = {name: attrs[name] for name in ("operands", "program", "stores")}
+    constants["homes"] = homes_of(attrs["program"])
+    like = next((b for b, kind in zip(inputs, attrs["operands"], strict=False) if kind == ELEMENTS), outputs[0])
+    operands = [*inputs, *(program.number(value, like.dtype) for value in attrs["numbers"])]
+    if not _has_channels(node):
+        program.step(pointwise(like.dtype, **constants), operands, outputs, (like.elements,), vectors(like))
+        return
+    statistics, stored = attrs["statistics"], len(attrs["stores"])
+    images = like.lanes > 1
+    kernel_ = channelwise(
+        like.dtype, images=images, ragged=images and like.batch % LANES != 0, statistics=statistics, **constants
+    )
+    run = ceil_div(like.pixels, RUNS) if statistics else 1
+    runs = ceil_div(like.pixels, max(run, 1))
+    constants = (like.pixels, run, like.channels, like.batch)
+    if not statistics:
+        program.step(kernel_, operands, outputs, constants, runs)
+        return
+    line = like.channels * LANES if images else ceil_div(like.channels, LANES) * LANES
+    rows = sum(SIZES[kind][0] for kind, _ in statistics)
+    numbers = sum(SIZES[kind][1] for kind, _ in statistics)
+    room, parts = (program.per_block(like, runs * n) for n in (rows * line, numbers * like.channels))
+    program.step(kernel_, operands, (*outputs[:stored], room, parts), constants, runs)
+    results, number = list(outputs[stored:]), 0
+    for kind, _ in statistics:
+        size = SIZES[kind][1]
+        found, results = results[:size], results[size:]
+        constants = (number, numbers, like.channels, like.blocks, parts.stride, runs)
+        if kind == "sum":
+            program.step(combine_sums(like.dtype), (parts,), found, constants, like.channels, whole=True)
+        else:
+            constants += (like.pixels, run, like.batch, like.lanes)
+            program.step(combine_moments(like.dtype), (parts,), found, constants, like.channels, whole=True)
+        number += size

@@ -1,0 +1,237 @@
+"""The transforms of Winograd's algorithm: squares of vectors times the matrices of ``cooktoom.py`` on both sides."""
+
+import math
+from typing import NamedTuple
+
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from .activation import ACTIVATIONS
+from .cooktoom import apply_twice, transforms, transposed
+from .filter import filter_strides
+from .lowering import Buffer, ceil_div
+from .target import LANES
+from .vector import at, constant, load, splat, vector_load, vector_store
+
+I64 = ir.IntType(64)
+TAPS = 3
+
+
+def _place(builder, pointer, *steps):
+    """pointer + sum of number * stride."""
+    offset = None
+    for number, stride in steps:
+        step = builder.mul(ir.Constant(I64, number), stride)
+        offset = step if offset is None else builder.add(offset, step)
+    return builder.gep(pointer, [offset])
+
+
+def transform_tile(matrix, bias_at=None):
+    """A function (source, row, column, target, plane, rows_from, rows_to, columns_from, columns_to) for use in kernels.
+
+    Reads a square of vectors from ``source``, zeros where a row or column is out of bounds, and writes its product with
+    ``matrix`` on both sides, one vector a plane.
+    """
+    size = len(matrix[0])
+
+    @intrinsic
+    def transform(typingctx, source, row, column, target, plane, top, bottom, left, right):
+        def codegen(context, builder, signature, arguments):
+            source, row, column, target, plane, top, bottom, left, right = arguments
+            vector = ir.VectorType(source.type.pointee, LANES)
+            zero = constant(vector, 0.0)
+
+            def read(i, j):
+                return vector_load(builder, _place(builder, source, (i, row), (j, column)), vector)
+
+            def within(number, low, high):
+                number = ir.Constant(I64, number)
+                return builder.and_(builder.icmp_signed("<=", low, number), builder.icmp_signed("<", number, high))
+
+            def read_inside(inside):
+                with builder.if_else(inside[0]) as (yes, no):
+                    with yes:
+                        value = read(*inside[1])
+                        came_from = builder.block
+                    with no:
+                        otherwise = builder.block
+                phi = builder.phi(vector)
+                phi.add_incoming(value, came_from)
+                phi.add_incoming(zero, otherwise)
+                return phi
+
+            def write(values):
+                for i, line in enumerate(apply_twice(builder, matrix, values)):
+                    for j, value in enumerate(line):
+                        vector_store(builder, value, _place(builder, target, (i * len(matrix) + j, plane)))
+
+            whole = [builder.icmp_signed("<=", low, ir.Constant(I64, 0)) for low in (top, left)]
+            whole += [builder.icmp_signed(">=", high, ir.Constant(I64, size)) for high in (bottom, right)]
+            inner = builder.and_(builder.and_(whole[0], whole[1]), builder.and_(whole[2], whole[3]))
+            with builder.if_else(inner) as (fast, slow):
+                with fast:
+                    write([[read(i, j) for j in range(size)] for i in range(size)])
+                with slow:
+                    rows = [within(i, top, bottom) for i in range(size)]
+                    columns = [within(j, left, right) for j in range(size)]
+                    write([[read_inside((builder.and_(rows[i], columns[j]), (i, j))) for j in range(size)]
+                           for i in range(size)])
+            return context.get_dummy_value()
+
+        n = types.int64
+        return types.void(source, n, n, target, n, n, n, n, n), codegen
+
+    return transform
+
+
+def finish_tile(matrix, activation):
+    """A function (source, plane, bias, target, row, column, rows, columns): a tile of outputs from its products.
+
+    ``bias`` is a vector; only ``rows`` x ``columns`` are written.
+    """
+    size = len(matrix[0])
+    function = ACTIVATIONS[activation].py_func if activation else None
+
+    @intrinsic
+    def finish(typingctx, source, plane, bias, target, row, column, rows, columns):
+        def codegen(context, builder, signature, arguments):
+            source, plane, bias, target, row, column, rows, columns = arguments
+            vector = bias.type
+            values = [
+                [vector_load(builder, _place(builder, source, (i * size + j, plane)), vector) for j in range(size)]
+                for i in range(size)
+            ]
+            # the second column of the matrix (the point 1) is all ones: what is added there is added to every output
+            values[1][1] = builder.fadd(values[1][1], bias, flags=("contract",))
+            results = apply_twice(builder, matrix, values)
+            if function is not None:
+                apply = signature.args[2](signature.args[2])
+                results = [[context.compile_internal(builder, function, apply, [v]) for v in line] for line in results]
+            m = len(matrix)
+            whole = builder.and_(*(builder.icmp_signed(">=", n, ir.Constant(I64, m)) for n in (rows, columns)))
+            with builder.if_else(whole) as (fast, slow):
+                with fast:
+                    for i in range(m):
+                        for j in range(m):
+                            vector_store(builder, results[i][j], _place(builder, target, (i, row), (j, column)))
+                with slow:
+                    for i in range(m):
+                        with builder.if_then(builder.icmp_signed("<", ir.Constant(I64, i), rows)):
+                            for j in range(m):
+                                with builder.if_then(builder.icmp_signed("<", ir.Constant(I64, j), columns)):
+                                    vector_store(builder, results[i][j], _place(builder, target, (i, row), (j, column)))
+            return context.get_dummy_value()
+
+        n = types.int64
+        return types.void(source, n, bias, target, n, n, n, n), codegen
+
+    return finish
+
+
+def reader(matrix):
+    """A function (x, i, j, height, width, pixel, low, high, v, plane) for use in kernels.
+
+    Transforms the vectors from ``low`` to ``high`` of the pixels from row i and column j on, of an image of
+    ``height`` x ``width`` pixels of ``pixel`` elements with zeros around it.
+    """
+    transform = transform_tile(matrix)
+
+    @njit(error_model="numpy")
+    def read(x, i, j, height, width, pixel, low, high, v, plane):
+        corner = at(x, (i * width + j) * pixel)
+        for c in range(low, high, LANES):
+            transform(at(corner, c), width * pixel, pixel, at(v, c), plane, -i, height - i, -j, width - j)
+
+    return read
+
+
+def writer(m: int, images: bool, activation: str | None, bias: bool):
+    """A function (p, plane, b, y, i, j, height, width, pixel, low, high) for use in kernels.
+
+    The outputs of channels' vectors from ``low`` to ``high`` from their products p, plus the bias b, written to the
+    pixels from row i and column j on.
+    """
+    finish = finish_tile(transforms(m, TAPS).outputs, activation)
+
+    @njit(error_model="numpy")
+    def write(p, plane, b, y, i, j, height, width, pixel, low, high):
+        corner = at(y, (i * width + j) * pixel)
+        for k in range(low, high, LANES):
+            if not bias:
+                add = splat(y, 0.0)
+            elif images:
+                add = splat(y, b[k // LANES])
+            else:
+                add = load(b, k)
+            finish(at(p, k - low), plane, add, at(corner, k), width * pixel, pixel, height - i, width - j)
+
+    return write
+
+
+def weights_writer(m: int):
+    """A function (p, row, column, taps, w, inputs) for use in kernels: G' P G of up to a vector of input channels.
+
+    ``taps``: room for the 9 vectors of a filter's taps.  w (inputs, 3, 3).
+    """
+    side = m + TAPS - 1
+    transform = transform_tile(transposed(transforms(m, TAPS).filters))
+
+    @njit(error_model="numpy")
+    def write(p, row, column, taps, w, inputs):
+        transform(p, row, column, taps, LANES, 0, side, 0, side)
+        for i in range(min(LANES, inputs)):
+            for t in range(TAPS * TAPS):
+                w[i * TAPS * TAPS + t] = taps[t * LANES + i]
+
+    return write
+
+
+# ------------------------------------------------------------------------------------------------ sizes
+
+
+class Grid(NamedTuple):
+    """The tiles of an image, and the planes of a transformed one."""
+
+    tiles: int
+    tiles_w: int
+    planes: int
+
+    @classmethod
+    def of(cls, m: int, y: Buffer) -> "Grid":
+        """Tiles of m x m pixels of a convolution's output y."""
+        counts = [ceil_div(size, m) for size in y.spatial]
+        return cls(math.prod(counts), counts[-1], (m + TAPS - 1) ** 2)
+
+
+class FilterLines(NamedTuple):
+    """A filter as the transforms read it: ``lines`` of ``width`` numbers, and of ``padded`` when transformed.
+
+    A line holds all input channels for an output channel, or with channels in lanes the reverse.  ``strides``: the
+    first number, and the distances of lines, rows and columns of taps.
+    """
+
+    lines: int
+    width: int
+    padded: int
+    strides: tuple[int, int, int, int]
+
+    @classmethod
+    def of(cls, w: Buffer, lanes: int, transposed: bool) -> "FilterLines":
+        """The filter w of a forward pass or, ``transposed``, of an input gradient: turned by 180 degrees."""
+        _, row, column, *_ = filter_strides(w, lanes, transposed=transposed)
+        lines, width = w.shape[:2] if lanes > 1 or transposed else w.shape[1::-1]
+        padded = ceil_div(width, LANES) * LANES
+        line = TAPS * TAPS * width if lanes > 1 else padded
+        if transposed:  # from the last tap backwards
+            return cls(lines, width, padded, ((TAPS - 1) * (row + column), line, -row, -column))
+        return cls(lines, width, padded, (0, line, row, column))
+
+
+def plane_size(elements: int) -> int:
+    """Elements from one plane to the next, a vector more than needed.
+
+    A tile's planes are written one after another; a power of two between them would put all of them into the same few
+    lines of the cache.
+    """
+    return ceil_div(elements, LANES) * LANES + LANES
