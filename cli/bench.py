@@ -17,6 +17,8 @@ _KINDS = {
     "train": ("networks", "batches"),
     "infer": ("networks", "batches"),
     "startup": ("network", "batch"),
+    "memory": ("networks", "batches"),
+    "scaling": ("networks", "batches"),
     "profile": ("network", "batch"),
 }
 
@@ -29,14 +31,19 @@ _KINDS = {
     multiple=True,
     help="Measure this library beside ours, taking turns; may be given twice.",
 )
-@click.option("--network", metavar="NAME", multiple=True, help="Whose layers or steps; may be given several times.")
+@click.option(
+    "--network", metavar="NAME", multiple=True,
+    help="Whose layers or steps; may be given several times. conv, layers: also all.",
+)
 @click.option(
     "--batch-size", type=click.IntRange(min=1), multiple=True, help="Images at a time; may be given several times."
 )
 @click.option("--rounds", default=7, type=click.IntRange(min=1), help="Rounds to take the best of.")
-@click.option("--torch-compile", is_flag=True, help="train: let torch.compile take part; it needs a C++ compiler.")
+@click.option("--torch-compile", is_flag=True, help="train, startup: torch.compile, too; it needs a C++ compiler.")
 @options.THREADS
-@click.option("--json", "file", type=click.Path(path_type=Path), metavar="FILE", help="Write everything to FILE, too.")
+@click.option("--json", type=click.Path(path_type=Path), metavar="FILE", help="Write everything to FILE, too.")
+@click.option("--csv", type=click.Path(path_type=Path), metavar="FILE", help="Write the rows to FILE, too.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.png", help="conv: draw a roofline plot.")
 def command(
     kind: str,
     against: tuple[str, ...],
@@ -45,31 +52,42 @@ def command(
     rounds: int,
     torch_compile: bool,
     threads: int | None,
-    file: Path | None,
+    json: Path | None,
+    csv: Path | None,
+    plot: Path | None,
 ) -> None:
     """Measure speed.
 
-    conv: each pass of each convolution of LeNet-5 and ResNet-20. layers: the other layers. train: whole training steps.
-    infer: inference. startup: from the start of the process to the first training step. profile: where the time of a
-    training step goes.
+    conv: each pass of each convolution. layers: the other layers. train: whole training steps. infer: inference.
+    startup: from the start of the process to the first training step. memory: the most that a training process has.
+    scaling: training steps at growing batches, with one thread and more. profile: where the time of a step goes.
 
     Ours and theirs take turns in one process, after warming up, and the best round of each counts.
     """
     chosen = _options(kind, network, batch_size)
     if torch_compile:
-        if kind != "train":
-            raise click.UsageError(f"--torch-compile belongs to train, not to {kind}")
+        if kind not in ("train", "startup"):
+            raise click.UsageError(f"--torch-compile belongs to train and startup, not to {kind}")
         chosen["compile"] = True
-    if file is not None and not file.parent.is_dir():
-        raise click.ClickException(f"--json {file}: there is no folder {file.parent}")
-    from numbaconv import bench
+    if plot is not None and kind != "conv":
+        raise click.UsageError(f"--plot belongs to conv, not to {kind}")
+    for option, file in (("--json", json), ("--csv", csv), ("--plot", plot)):
+        if file is not None and not file.parent.is_dir():
+            raise click.ClickException(f"{option} {file}: there is no folder {file.parent}")
+    from numbaconv import bench, visual
     from numbaconv.training.files import write_atomic
 
+    if plot is not None and not visual.can_draw():
+        raise click.ClickException(visual.HINT)
     with bar(console.stderr(), False, "Measuring") as show:
         report = bench.run(kind, against, rounds, threads, on_progress=show, **chosen)
     report.show()
-    if file is not None:
-        write_atomic(file, report.to_json())
+    if json is not None:
+        write_atomic(json, report.to_json())
+    if csv is not None:
+        write_atomic(csv, report.to_csv())
+    if plot is not None:
+        visual.draw_roofline(report, report.facts["peak, GFLOP/s"], report.facts["bandwidth, GB/s"], plot)
 
 
 def _options(kind: str, network: tuple[str, ...], batch_size: tuple[int, ...]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ _PACKAGES = ("numbaconv", "numba", "llvmlite", "numpy")
 
 # package -> (module to look for, what it is good for); pip install PACKAGE brings each
 _OPTIONAL = {
-    "matplotlib": ("matplotlib", "curves.png and confusion.png"),
+    "matplotlib": ("matplotlib", "curves.png, confusion.png and bench conv --plot"),
     "pillow": ("PIL", "reading PNG and JPEG in predict"),
     "torch": ("torch", "bench --against torch"),
     "onnxruntime": ("onnxruntime", "bench infer --against onnxruntime"),

@@ -7,6 +7,7 @@ Rooms are imported when first used, so that ``import numbaconv`` costs nothing.
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -71,3 +72,9 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+if os.environ.get("NUMBACONV_DEBUG") == "2":
+    from .bench import debug
+
+    debug.install()

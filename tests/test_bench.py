@@ -7,6 +7,7 @@ import importlib.util
 import io
 import itertools
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -25,16 +26,18 @@ from numbaconv.bench import (
     layers,
     measure,
     onnxfile,
+    process,
     profile,
     replay,
     report,
+    scaling,
     shapes,
-    startup,
     table,
     twin,
 )
 from numbaconv.bench.peak import Peak
 from numbaconv.graph import Graph, compile_graph
+from numbaconv.visual import roofline
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = shapes.ConvLayer("tiny", 17, 4, 8, 6, 3, stride=2, padding=1, groups=2, bias=True)
@@ -44,6 +47,8 @@ needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reas
 needs_onnxruntime = pytest.mark.skipif(
     importlib.util.find_spec("onnxruntime") is None, reason="onnxruntime is not installed"
 )
+
+AGAINST_TORCH = ("torch",) if importlib.util.find_spec("torch") else ()
 
 
 class Terminal(io.StringIO):
@@ -141,6 +146,9 @@ def test_tables_of_layers_make_sense() -> None:
     assert first.flops == 2 * 64 * 6 * 28 * 28 * 25
     assert second.output_shape == (64, 16, 10, 10)
     assert [layer.batch for layer in shapes.convolutions(("lenet5",), 8)] == [8, 8]
+    assert {layer.name.split()[0] for layer in shapes.convolutions(("all",))} == set(shapes.CONVOLUTIONS)
+    assert first.bytes == 4 * (64 * 32 * 32 + 6 * 25 + 64 * 6 * 28 * 28)
+    assert shapes.batches_of("lenet5").train == (64, 256) and shapes.batches_of("mobilenet").train == (128,)
     with pytest.raises(ValueError, match="no table of the layers of 'alexnet'"):
         shapes.convolutions(("alexnet",))
 
@@ -158,7 +166,7 @@ def test_conv_measures_every_pass(layer: shapes.ConvLayer) -> None:
         assert row["error"] < 1e-5
         assert row["ours_gflops"] > 0 and row["share_of_peak"] > 0
         assert row["ratio"] is None and row["torch_nchw_gflops"] is None
-    assert found.facts["peak, GFLOP/s"] > 0
+    assert found.facts["peak, GFLOP/s"] > 0 and found.facts["bandwidth, GB/s"] > 0
 
 
 def test_the_first_layer_has_no_input_gradient() -> None:
@@ -173,7 +181,10 @@ def test_conv_against_torch() -> None:
         assert row["ratio"] > 0
         best = max(row["torch_nchw_gflops"], row["torch_channels_last_gflops"])
         np.testing.assert_allclose(row["ratio"], row["ours_gflops"] / best)
-    assert set(found.summary) == {f"{d} ratio, {what}" for d in conv.DIRECTIONS for what in ("geometric mean", "least")}
+    assert list(found.summary) == list(conv.DIRECTIONS)
+    for summary in found.summary.values():
+        assert summary["rows"] == 1 and summary["of"] == "tiny"
+        np.testing.assert_allclose(summary["least ratio"], summary["geometric mean"])
 
 
 @needs_torch
@@ -241,6 +252,26 @@ def test_onnx_documents_mean_the_same() -> None:
     np.testing.assert_allclose(session.run(None, {"input0": x})[0], network(x), rtol=1e-5, atol=1e-6)
 
 
+@needs_onnxruntime
+def test_onnxruntime_merges_batch_normalisation_as_in_exported_networks(tmp_path: Path) -> None:
+    import onnxruntime
+
+    model = nc.models.mobilenet(width_multiplier=0.1, seed=2).eval()
+    for name, buffer in model.named_buffers():
+        buffer.data[...] = np.random.default_rng(1).random(buffer.shape) + name.endswith("var")
+    x = np.random.default_rng(0).standard_normal((3, 3, 32, 32), np.float32)
+    graph = Graph()
+    graph.output(model(graph.input(x.shape)))
+    document = onnxfile.to_onnx(graph)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    session = onnxruntime.InferenceSession(document, options, providers=["CPUExecutionProvider"])
+    found = session.run(None, {"input0": x})[0]
+    assert np.abs(found - model(x)).max() <= 1e-4 * np.abs(found).max()
+    assert b"BatchNormalization" in document
+    assert b"BatchNormalization" not in (tmp_path / "optimised.onnx").read_bytes()
+
+
 def test_varints_are_those_of_protocol_buffers() -> None:
     assert [onnxfile._varint(n) for n in (0, 127, 300)] == [b"\x00", b"\x7f", b"\xac\x02"]
     assert onnxfile._varint(-1) == b"\xff" * 9 + b"\x01"
@@ -258,9 +289,30 @@ def test_profile_names_every_step_and_changes_nothing() -> None:
     assert len(rows) == len(executable.plan.steps) + 1
     assert rows[-1].name == "whole run" and "conv" in {row.name for row in rows}
     assert (w.data == 1).all()
-    printed = io.StringIO()
-    profile.print_steps(executable, [x], 1, printed)
-    assert "whole run" in printed.getvalue()
+
+
+def test_debug_prints_each_plan_once_and_changes_no_result() -> None:
+    program = """
+        import numpy as np
+        import numbaconv as nc
+        trainer = nc.Trainer(nc.models.lenet5(), optimizer=nc.optim.SGD(lr=0.1, momentum=0.9), batch_size=8)
+        x = np.random.default_rng(0).standard_normal((8, 1, 32, 32), np.float32)
+        print(*(trainer.step(x, np.arange(8)).hex() for _ in range(3)))
+    """
+
+    def run(**variables: str) -> subprocess.CompletedProcess:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+        return subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(program)],
+            env=environment, capture_output=True, text=True, check=True, timeout=300,
+        )  # fmt: skip
+
+    told, silent = run(NUMBACONV_DEBUG="2"), run(NUMBACONV_DEBUG="")
+    assert told.stdout == silent.stdout and silent.stderr == ""
+    heading, columns, *steps = told.stderr.splitlines()
+    assert heading.startswith(f"numbaconv: {len(steps) - 1} steps on float32 8x1x32x32, int64 8")
+    assert [name for name in ("µs", "GFLOP/s", "GB/s", "of peak", "kernel") if name not in columns] == []
+    assert any(step.startswith("conv_weight_grad") for step in steps) and steps[-1].startswith("whole run")
 
 
 def test_profile_of_a_training_step() -> None:
@@ -282,21 +334,45 @@ def test_a_replay_runs_a_part_and_needs_all_leaves() -> None:
         again.only(lambda step: False)
 
 
-def test_a_measured_process_says_when_it_is_done_or_why_not(tmp_path: Path) -> None:
-    run = startup._run("import numpy", str(tmp_path))
+def test_a_measured_process_says_when_it_is_done_or_why_not() -> None:
+    run = process.run("import numpy")
     assert run.seconds > 0 and run.memory > 2**20
     with pytest.raises(RuntimeError, match="no good"):
-        startup._run("raise ValueError('no good')", str(tmp_path))
+        process.run("raise ValueError('no good')")
 
 
 @pytest.mark.slow
 def test_startup() -> None:
-    found = quick("startup", against=("torch",) if importlib.util.find_spec("torch") else ())
+    found = quick("startup", against=AGAINST_TORCH, batch=8)
     assert all(row["seconds"] > 0 for row in found)
-    assert [row["name"] for row in found][:2] == [
-        "lenet5, batch 64: first step, warm cache",
-        "lenet5, batch 64: first step, empty cache",
-    ]
+    assert {row["name"]: row["runs"] for row in found}["lenet5, batch 8: first step, empty cache"] == 1
+
+
+@pytest.mark.slow
+def test_memory() -> None:
+    (row,) = quick("memory", against=AGAINST_TORCH, networks=["lenet5"], batches=[8])
+    assert 20 < row["ours_mib"] < 1000 and (row["ratio"] is None) == (not AGAINST_TORCH)
+
+
+@needs_torch
+def test_the_program_of_a_twin_needs_no_numbaconv() -> None:
+    import torch
+
+    source = twin.torch_program(torch, nc.models.mobilenet(width_multiplier=0.1), (2, 3, 32, 32))
+    assert "numbaconv" not in source
+    names: dict[str, Any] = {}
+    exec(source, names)
+    assert names["model"](torch.ones(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_scaling_has_a_row_for_each_number_of_threads() -> None:
+    before = nc.get_threads()
+    found = quick("scaling", against=AGAINST_TORCH, networks=["lenet5"], batches=[8, 16])
+    counts = scaling.thread_counts(before)
+    assert [(row["batch"], row["threads"]) for row in found] == [(batch, n) for batch in (8, 16) for n in counts]
+    assert all(row["ours_images_per_s"] > 0 and (row["ratio"] or 1) > 0 for row in found)
+    assert found[0]["speedup"] == 1 and nc.get_threads() == before
+    assert [scaling.thread_counts(n) for n in (1, 2, 3, 8)] == [[1], [1, 2], [1, 2, 3], [1, 2, 4, 8]]
 
 
 # ---------------------------------------------------------------------------------------------------- wrong usage
@@ -305,7 +381,7 @@ def test_startup() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"kind": "magic"}, "there is no 'magic', only conv, layers, train, infer, startup, profile"),
+        ({"kind": "magic"}, "there is no 'magic', only conv, layers, train, infer, startup, memory, scaling, profile"),
         ({"kind": "conv", "rounds": 0}, "rounds must be 1 or more, got 0"),
         ({"kind": "conv", "against": "caffe"}, "bench conv: cannot be measured against caffe, only against torch"),
         ({"kind": "train", "against": "onnxruntime"}, "bench train: cannot be measured against onnxruntime"),
@@ -364,7 +440,9 @@ def a_report() -> bench.Report:
 def test_what_is_not_finite_is_null_in_json() -> None:
     document = json.loads(a_report().to_json())
     assert document["rows"][0]["error"] is None and document["facts"]["peak, GFLOP/s"] is None
-    assert document["summary"] == {"forward ratio, geometric mean": 1.0, "forward ratio, least": 0.5}
+    assert document["summary"]["forward"] == {
+        "rows": 2, "least ratio": 0.5, "of": "two, longer", "geometric mean": 1.0
+    }  # fmt: skip
 
 
 def test_tables_are_plain_lines_or_rich() -> None:
@@ -376,7 +454,8 @@ def test_tables_are_plain_lines_or_rich() -> None:
     assert one.index("forward") == two.index("forward")
     assert "123.5" in one and "2.00" in one
     for printed in (plain.getvalue(), rich.getvalue()):
-        assert "two, longer" in printed and "a note" in printed and "least 0.5" in printed
+        assert "two, longer" in printed and "a note" in printed
+        assert "forward: 2 rows, ratio at least 0.50 (two, longer), geometric mean 1.00\n" in printed
     table.show(bench.Report("conv", [], {}), plain)
 
 
@@ -385,3 +464,26 @@ def test_csv_has_a_line_of_names() -> None:
     assert (first["name"], first["ratio"], first["error"]) == ("one", "2.0", "")
     assert second["name"] == "two, longer"
     assert report.Row(name="x").to_dict() == {"name": "x"}
+
+
+def test_a_roofline_has_a_dot_and_a_number_for_each_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+    monkeypatch.setattr(roofline, "write_png", lambda figure, path: drawn.append(figure))
+    rows = [
+        {"name": f"net layer{i}", "direction": direction, "flop_per_byte": 3.0 + i // 10, "ours_gflops": 100.0}
+        for direction in conv.DIRECTIONS
+        for i in range(30)  # ten at each place
+    ]
+    assert roofline.draw_roofline(rows, 400.0, 30.0, tmp_path / "roof.png")
+    figure = drawn[0]
+    panels, keys = figure.axes[::2], figure.axes[1::2]
+    assert [axes.get_title() for axes in panels] == list(conv.DIRECTIONS)
+    for axes, key in zip(panels, keys, strict=True):
+        assert len(axes.get_lines()[-1].get_xdata()) == 30
+        assert [text.get_text() for text in axes.texts[2:]] == [str(n) for n in range(1, 31)]
+        assert key.texts[0].get_text() == "1  net layer0  100"
+    places = [text.get_position() for text in panels[0].texts[2:]]
+    assert len({(round(x, 3), round(y, 3)) for x, y in places[:10]}) == 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import pickle
@@ -128,6 +129,8 @@ def test_summary(tmp_path: Path) -> None:
     text = succeed("summary", "lenet5", cwd=tmp_path)
     assert "61,706 parameters" in text and "416,520 multiply-adds" in text
     assert "3x32x32" in succeed("summary", "lenet5", "--dataset", "cifar10", cwd=tmp_path)
+    text = succeed("summary", "resnet18", cwd=tmp_path)
+    assert "3x224x224, 1,000 classes" in text and "11,689,512 parameters" in text
 
 
 def test_data_list_and_download(tmp_path: Path) -> None:
@@ -240,6 +243,17 @@ def test_bench_prints_a_table_and_writes_a_document(tmp_path: Path) -> None:
     assert "lenet5" in text
     document = json.loads((tmp_path / "rows.json").read_text())
     assert document["kind"] == "train" and [row["batch"] for row in document["rows"]] == [16]
+
+
+def test_bench_writes_rows_and_draws_them(tmp_path: Path) -> None:
+    files = ["--csv", "rows.csv"]
+    if importlib.util.find_spec("matplotlib"):
+        files += ["--plot", "roof.png"]
+    succeed("bench", "conv", "--network", "lenet5", "--rounds", 1, "--batch-size", 16, *files, cwd=tmp_path)
+    header, *rows = (tmp_path / "rows.csv").read_text().splitlines()
+    assert "flop_per_byte" in header and len(rows) == 5
+    if "--plot" in files:
+        assert (tmp_path / "roof.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_warmup_leaves_nothing_to_compile(tmp_path: Path) -> None:
@@ -408,6 +422,8 @@ WRONG: tuple[tuple[str, int, str], ...] = (
     ("bench conv --against caffe", 2, "'caffe' is not one of"),
     ("bench conv --against onnxruntime", 1, "cannot be measured against onnxruntime"),
     ("bench conv --torch-compile", 2, "--torch-compile belongs to train"),
+    ("bench train --plot roof.png", 2, "--plot belongs to conv, not to train"),
+    ("bench conv --plot {w}/nowhere/roof.png", 1, "{w}/nowhere"),
     ("bench conv --network lenet6", 1, "lenet6"),
     ("bench conv --batch-size 1 --batch-size 2", 2, "takes one --batch-size"),
     ("bench conv --rounds 0", 2, "'--rounds'"),

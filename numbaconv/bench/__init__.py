@@ -1,4 +1,4 @@
-"""Measuring: convolutions, other layers, training steps, inference, start-up, and where a plan's time goes.
+"""Measuring: convolutions, other layers, training steps, inference, start-up, memory, and where a plan's time goes.
 
     from numbaconv import bench
 
@@ -25,6 +25,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "train": ("torch",),
     "infer": ("torch", "onnxruntime"),
     "startup": ("torch",),
+    "memory": ("torch",),
+    "scaling": ("torch",),
     "profile": (),
 }
 
@@ -40,8 +42,7 @@ def run(
     """Measure one kind of thing.
 
     Args:
-        kind: ``conv``, ``layers``, ``train``, ``infer``, ``startup`` or ``profile``; see the ``measure`` function of
-            the module of that name.
+        kind: one of ``KINDS``; see the ``measure`` function of the module of that name.
         against: names of other libraries to measure beside ours; they are imported only if they stand here.
         rounds: rounds to take the best of.
         threads: of ours and theirs; Numba's setting by default.  PyTorch keeps the number afterwards.

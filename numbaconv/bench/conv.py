@@ -34,7 +34,10 @@ _COMPARED_IMAGES = 4
 
 @dataclass(kw_only=True)
 class ConvRow(Row):
-    """One pass of one layer; rates count the operations of the definition, whatever algorithm ran."""
+    """One pass of one layer; rates count the operations of the definition, whatever algorithm ran.
+
+    The bytes of ``flop_per_byte`` are those of images, filter and results, each once.
+    """
 
     direction: str = column("pass", default="")
     ratio: float | None = column("ratio", ".2f")
@@ -45,6 +48,7 @@ class ConvRow(Row):
     error: float = column("error", ".1e", 0.0)
     ours_us: float = column("ours µs", ",.0f", 0.0)
     mflop: float = column("MFLOP", ",.1f", 0.0)
+    flop_per_byte: float = column("FLOP/byte", ",.1f", 0.0)
     kernels: str = column(default="")
     batch: int = column(default=0)
     channels: int = column(default=0)
@@ -67,7 +71,7 @@ def measure(
 
     Args:
         session: rounds and other libraries.
-        networks: names in ``shapes.CONVOLUTIONS``.
+        networks: names in ``shapes.CONVOLUTIONS``, or ``all``.
         directions: some of ``DIRECTIONS``.
         batch: images, instead of those in the tables.
         layers: these instead of the networks'.
@@ -80,6 +84,7 @@ def measure(
     rows = session.each(work, lambda layer, direction: f"{layer.name}, {direction}", measure_pass)
     for row in rows:  # by now the peak is known best
         row.share_of_peak = row.ours_gflops * 1e9 / session.peak
+    session.bandwidth  # noqa: B018  a fact beside the rows' FLOP/byte
     return rows
 
 
@@ -104,6 +109,7 @@ def measure_pass(session: Session, layer: ConvLayer, direction: str) -> ConvRow:
         error=_error(layer, direction, arrays, executable.run()[0]),
         ours_us=ours * 1e6,
         mflop=layer.flops / 1e6,
+        flop_per_byte=layer.flops / layer.bytes,
         kernels="; ".join(step.kernel.label for step in executable.plan.steps if inside_a_network(step)),
         batch=layer.batch,
         channels=layer.channels,

@@ -1,7 +1,8 @@
 """Layers other than convolutions: forward, and backward to all their arrays.
 
 Timed as convolutions are (see ``conv``), but PyTorch's backward pass runs through autograd, which costs it a few
-microseconds; there is no other door to it that is the same for all functions.
+microseconds; there is no other door to it that is the same for all functions.  Where the planner has made one step of a
+function and its gradient, our backward pass counts both.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def measure(
 
     Args:
         session: rounds and other libraries.
-        networks: names in ``shapes.LAYERS``.
+        networks: names in ``shapes.LAYERS``, or ``all``.
         directions: some of ``DIRECTIONS``.
         batch: images, instead of those in the tables.
         layers: these instead of the networks'.
@@ -71,7 +72,7 @@ def measure_pass(session: Session, layer: Layer, direction: str) -> LayerRow:
     arrays = {name: rng.standard_normal(shape, np.float32) for name, shape in layer.shapes.items()}
     executable, labels, moved = _compile(layer, backward, arrays)
     calls: dict[str, Callable[[], Any]] = {
-        "ours": Replay(executable).only(lambda step: inside_a_network(step) and step.label in labels)
+        "ours": Replay(executable).only(lambda step: inside_a_network(step) and labels & set(step.label.split()))
     }
     error = None
     if session.torch is not None:

@@ -1,21 +1,27 @@
-"""The FMA peak: how many multiply-adds this machine does in a second, measured by the engine's own register tile.
+"""The machine's limits, measured by the engine's own kernels on all threads.
 
-The tile reads a few hundred bytes again and again, on all threads: nothing but the multiply-adds can be its limit.
+The FMA peak is how many multiply-adds it does in a second: a register tile reads a few hundred bytes again and again,
+so that nothing but the multiply-adds can be its limit.  The bandwidth is how many bytes a sum of two arrays moves that
+no cache can hold (the "add" of STREAM: McCalpin, Memory Bandwidth and Machine Balance in Current High Performance
+Computers, 1995; what a store reads first is not counted).
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
+from numbaconv.graph import Graph, compile_graph
 from numbaconv.kernels.cpu import runner
 from numbaconv.kernels.cpu.native import Pointer, kernel, word
 from numbaconv.kernels.cpu.target import LANES
 from numbaconv.kernels.cpu.tile import product, tiles_for
 
 from .measure import interleaved
+from .replay import Replay
 
 _DEPTH = 256  # multiply-adds of one accumulator between two stores
 _UNITS = 1024  # tiles a thread computes in one call, about a millisecond
+_FLOATS = 1 << 25  # of each of the three arrays: 128 MiB
 _CANDIDATES = 3  # tiles that are tried; which one the CPU likes best is not known beforehand
 
 
@@ -32,13 +38,27 @@ def multiply_add(T, rows, vectors):  # type: ignore[no-untyped-def]  # noqa: N80
     return loop
 
 
-class Peak:
-    """The best rate seen so far; measured at first with ``rounds``, and again whenever the caller likes.
+class _Limit:
+    """The best rate seen so far.
 
     Attributes:
         call: one measurement to be timed, on all threads.
-        rate: multiply-adds of all threads in use, in FLOP/s (a multiply-add counts two).
+        rate: so much in a second.
     """
+
+    def __init__(self, call: Callable[[], None], amount: float, seconds: float) -> None:
+        self.call = call
+        self.rate = 0.0
+        self._amount = amount
+        self.saw(seconds)
+
+    def saw(self, seconds: float) -> None:
+        """Take note of how long a ``call`` took."""
+        self.rate = max(self.rate, self._amount / seconds)
+
+
+class Peak(_Limit):
+    """Multiply-adds of all threads in use, in FLOP/s (a multiply-add counts two)."""
 
     def __init__(self, rounds: int = 7, dtype: str = "float32") -> None:
         # The fewer loads a multiply-add, the less can come between.
@@ -47,14 +67,17 @@ class Peak:
         flops = {f"{rows}x{vectors}": _UNITS * 2.0 * rows * vectors * LANES * _DEPTH for rows, vectors in tiles}
         seconds = interleaved(calls, rounds)
         best = max(calls, key=lambda name: flops[name] / seconds[name])
-        self.call = calls[best]
-        self.rate = 0.0
-        self._flops = flops[best] * runner.get_threads()
-        self.saw(seconds[best])
+        super().__init__(calls[best], flops[best] * runner.get_threads(), seconds[best])
 
-    def saw(self, seconds: float) -> None:
-        """Take note of how long a ``call`` took."""
-        self.rate = max(self.rate, self._flops / seconds)
+
+class Bandwidth(_Limit):
+    """Bytes that all threads in use read from memory and write to it, in byte/s."""
+
+    def __init__(self, rounds: int = 7) -> None:
+        graph = Graph()
+        graph.output(graph.leaf(np.ones(_FLOATS, np.float32)) + graph.leaf(np.ones(_FLOATS, np.float32)))
+        run = Replay(compile_graph(graph)).only(lambda step: step.label == "add")
+        super().__init__(run, 3.0 * 4 * _FLOATS, interleaved({"add": run}, rounds)["add"])
 
 
 def _program(dtype: str, rows: int, vectors: int) -> Callable[[], None]:

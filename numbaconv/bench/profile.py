@@ -5,10 +5,8 @@ The sum of the steps is more than the whole run: alone, each step pays for wakin
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TextIO
 
 import numpy as np
 
@@ -16,7 +14,7 @@ from numbaconv.graph import Executable, Variable
 from numbaconv.kernels.cpu.lowering import Step
 
 from .replay import part
-from .report import Report, Row, column
+from .report import Row, column
 from .session import Session
 from .train import build_step, random_batch
 
@@ -106,12 +104,3 @@ def _row(session: Session, step: Step, phase: int, seconds: float, total: float)
         flops=step.flops,
         bytes=moved,
     )
-
-
-def print_steps(
-    executable: Executable, inputs: Sequence[np.ndarray] = (), rounds: int = 3, file: TextIO | None = None
-) -> None:
-    """Profile a plan and print the table, on standard error by default: what ``NUMBACONV_DEBUG=2`` shows."""
-    session = Session(rounds=rounds)
-    rows = profile(session, executable, inputs)
-    Report("profile", rows, session.facts(), session.notes).show(sys.stderr if file is None else file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -71,7 +72,7 @@ class Replay:
         start = address(self._memory[id(buffer)])
         return -(-start // _ALIGNMENT) * _ALIGNMENT
 
-    def only(self, keep: Callable[[Step], bool]) -> Callable[[], None]:
+    def only(self, keep: Callable[[Step], Any]) -> Callable[[], None]:
         """A function that runs the steps that ``keep`` says yes to.
 
         Raises:

@@ -44,7 +44,7 @@ class Report(list[dict[str, Any]]):
         kind: what was measured.
         rows: the rows themselves.
         facts: versions, CPU, threads, peak; names and values.
-        summary: geometric mean and least of the ratios of each pass; names and values.
+        summary: least and geometric mean of the ratios of each pass, see ``summarise``.
         notes: sentences about what could not be measured.
     """
 
@@ -85,20 +85,24 @@ class Report(list[dict[str, Any]]):
         show(self, file)
 
 
-def summarise(rows: Sequence[Row]) -> dict[str, float]:
-    """Geometric mean and least of the ratios of each pass; nothing for rows that are no passes of layers."""
-    ratios: dict[str, list[float]] = {}
+def summarise(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """For each pass how many ratios there are, the least, whose it is, and their geometric mean.
+
+    Nothing for rows that are no passes of layers.
+    """
+    ratios: dict[str, list[tuple[float, str]]] = {}
     for row in rows:
         direction, ratio = getattr(row, "direction", None), getattr(row, "ratio", None)
         if direction is not None and ratio is not None and math.isfinite(ratio) and ratio > 0:
-            ratios.setdefault(direction, []).append(ratio)
+            ratios.setdefault(direction, []).append((ratio, row.name))
     return {
-        f"{direction} ratio, {what}": value
+        direction: {
+            "rows": len(found),
+            "least ratio": min(found)[0],
+            "of": min(found)[1],
+            "geometric mean": math.exp(math.fsum(math.log(ratio) for ratio, _ in found) / len(found)),
+        }
         for direction, found in ratios.items()
-        for what, value in (
-            ("geometric mean", math.exp(math.fsum(map(math.log, found)) / len(found))),
-            ("least", min(found)),
-        )
     }
 
 

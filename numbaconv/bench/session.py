@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from numbaconv.kernels.cpu import runner, target
 
 from .measure import LEAST_SECONDS, interleaved
-from .peak import Peak
+from .peak import Bandwidth, Peak
 
 #: Called as on_progress(done, total, name).
 OnProgress = Callable[[int, int, str], None]
@@ -65,6 +65,11 @@ class Session:
         """Multiply-add peak in float32 with the threads of this session, FLOP/s: the best that was seen so far."""
         return self._peak.rate
 
+    @functools.cached_property
+    def bandwidth(self) -> float:
+        """Memory bandwidth with the threads of this session, byte/s."""
+        return Bandwidth(self.rounds).rate
+
     def time(self, calls: Mapping[str, Callable[[], Any]], least_seconds: float = LEAST_SECONDS) -> dict[str, float]:
         """Seconds per call, see ``measure.interleaved``."""
         return interleaved(calls, self.rounds, least_seconds)
@@ -90,7 +95,7 @@ class Session:
             self._on_progress(done, total, name)
 
     def facts(self) -> dict[str, Any]:
-        """What the numbers hold under; the peak only if it was measured."""
+        """What the numbers hold under; peak and bandwidth only if they were measured."""
         packages = ("numbaconv", "numba", "numpy", *self.against)
         found: dict[str, Any] = {"python": platform.python_version()}
         found |= {name: _version(name) for name in packages}
@@ -102,6 +107,8 @@ class Session:
         }
         if "_peak" in self.__dict__:
             found["peak, GFLOP/s"] = self.peak / 1e9
+        if "bandwidth" in self.__dict__:
+            found["bandwidth, GB/s"] = self.bandwidth / 1e9
         return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -54,6 +55,11 @@ class ConvLayer:
         """Of each pass, a multiply-add counting two; multiplications with the padding count, as is usual."""
         pixels = self.batch * self.output_size**2
         return 2.0 * pixels * self.filters * (self.channels // self.groups) * self.kernel**2
+
+    @property
+    def bytes(self) -> int:
+        """Of images, filter and outputs in float32: each pass reads two of them and writes the third."""
+        return 4 * sum(map(math.prod, (self.input_shape, self.weight_shape, self.output_shape)))
 
 
 def _conv(name: str, batch: int, channels: int, size: int, filters: int, kernel: int, **more: Any) -> ConvLayer:
@@ -225,6 +231,8 @@ def other_layers(networks: tuple[str, ...], batch: int | None = None) -> list[La
 
 
 def _of(tables: dict[str, tuple[Any, ...]], networks: tuple[str, ...]) -> list[Any]:
+    if "all" in networks:
+        networks = tuple(tables)
     for network in networks:
         if network not in tables:
             raise ValueError(f"bench: there is no table of the layers of {network!r}, only of {', '.join(tables)}")

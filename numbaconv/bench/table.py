@@ -20,8 +20,9 @@ def show(report: Report, file: TextIO | None = None) -> None:
         _show_rich(report, file)
     else:
         print(lines(report), file=file)
-    if report.summary:
-        print(listed(report.summary), file=file)
+    for direction, found in report.summary.items():
+        least = f"ratio at least {found['least ratio']:.2f} ({found['of']})"
+        print(f"{direction}: {found['rows']} rows, {least}, geometric mean {found['geometric mean']:.2f}", file=file)
     for note in report.notes:
         print(note, file=file)
 

@@ -26,7 +26,7 @@ from .shapes import batches_of
 from .twin import torch_twin
 
 _CLASSES = 10  # that labels are drawn from; no network has fewer
-_LR, _MOMENTUM = 0.01, 0.9
+LR, MOMENTUM = 0.01, 0.9
 
 
 @dataclass(kw_only=True)
@@ -79,7 +79,7 @@ def build_step(network: str, images: np.ndarray, labels: np.ndarray) -> tuple[Mo
     specs = Spec(images.shape, images.dtype), Spec(labels.shape, labels.dtype)
     channels = images.shape[1]
     step = TrainStep(
-        model, F.cross_entropy, optim.SGD(_LR, _MOMENTUM), len(images), *specs,
+        model, F.cross_entropy, optim.SGD(LR, MOMENTUM), len(images), *specs,
         mean=[0.0] * channels, std=[1.0] * channels,
     )  # fmt: skip
     return model, step
@@ -141,7 +141,7 @@ def torch_step(
     """PyTorch's training step of the twin of ``model``; gives the loss."""
     x, y = laid_out(torch, images, form), torch.from_numpy(labels)
     twin = torch_twin(torch, model, images.shape).to(memory_format=form)
-    optimizer = torch.optim.SGD(twin.parameters(), _LR, _MOMENTUM)
+    optimizer = torch.optim.SGD(twin.parameters(), LR, MOMENTUM)
 
     def loss_of(x: Any, y: Any) -> Any:
         return torch.nn.functional.cross_entropy(twin(x), y)

@@ -41,6 +41,40 @@ def torch_twin(torch: Any, model: Module, shape: Sequence[int], dtype: DTypeLike
     return torch.fx.GraphModule(root, _Translation(torch, graph, root, names).graph, "Twin").train(model.training)
 
 
+_PROGRAM = """
+import torch
+
+class Twin(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        for name, shape in {parameters}:
+            self.parent(name).register_parameter(name.split(".")[-1], torch.nn.Parameter(torch.randn(shape) * 0.05))
+        for name, shape in {buffers}:
+            self.parent(name).register_buffer(name.split(".")[-1], torch.ones(shape))
+
+    def parent(self, name):
+        module = self
+        for part in name.split(".")[:-1]:
+            if not hasattr(module, part):
+                module.add_module(part, torch.nn.Module())
+            module = getattr(module, part)
+        return module
+{forward}
+Twin.forward = forward
+model = Twin()
+"""
+
+
+def torch_program(torch: Any, model: Module, shape: Sequence[int]) -> str:
+    """Python source that makes ``model``, the twin with random weights, of nothing but PyTorch; see ``torch_twin``."""
+    twin = torch_twin(torch, model, shape)
+    return _PROGRAM.format(
+        parameters=[(name, tuple(tensor.shape)) for name, tensor in twin.named_parameters()],
+        buffers=[(name, tuple(tensor.shape)) for name, tensor in twin.named_buffers()],
+        forward=twin.code,
+    )
+
+
 def _holder(torch: Any, model: Module) -> Any:
     """A tree of modules that holds copies of the network's parameters and buffers, and nothing else."""
     root = torch.nn.Module()

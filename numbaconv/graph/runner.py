@@ -5,7 +5,7 @@ writes the addresses of inputs and results into the table of operands and calls 
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,9 @@ from .layout import Assembly
 from .memory import plan_memory
 from .schedule import schedule
 
+#: Called once for each plan, after its first run, with the executable and its inputs; see ``numbaconv.bench.debug``.
+after_first_run: Callable[["Executable", Sequence[np.ndarray]], None] | None = None
+
 
 def address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
@@ -29,6 +32,7 @@ class Plan:
 
     def __init__(self, graph: Graph, threads: int, on_compile: OnCompile | None = None) -> None:
         assembly = Assembly(graph)
+        self.has_run = False
         self.leaf_specs = [t.spec for t in graph.leaves]
         self.input_positions = [i for i, source in enumerate(graph.sources) if source is None]
         self.updated = {i for i, t in enumerate(graph.leaves) if any(t is leaf for leaf, _ in graph.updates)}
@@ -134,6 +138,9 @@ class Executable:
             for rows, array in zip(plan.output_rows, outputs, strict=True):
                 self._bases[rows] = address(array)
             self._call()
+        first, plan.has_run = not plan.has_run, True
+        if first and after_first_run is not None:
+            after_first_run(self, inputs)
         return outputs
 
 

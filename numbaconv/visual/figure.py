@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 from pathlib import Path
@@ -11,6 +12,11 @@ from numbaconv.training.files import write_atomic
 
 HINT = "pictures need matplotlib: pip install matplotlib"
 """What to tell a user when a drawing function returned ``False``."""
+
+
+def can_draw() -> bool:
+    """Return whether matplotlib is installed."""
+    return importlib.util.find_spec("matplotlib") is not None
 
 
 def new_figure(width: float, height: float) -> Any:
