@@ -2,8 +2,8 @@
 
 A block is cut into a few runs of pixels (``RUNS``, whatever the number of threads), each with statistics of its own;
 these are combined in the order of blocks and runs.  Moments (mean and variance) are taken of the differences to the
-run's first pixel and combined as Chan, Golub and LeVeque (1979) do, so one pass is enough and nothing cancels however
-far the mean is from zero.
+run's first pixel, lane by lane, and combined as Chan, Golub and LeVeque (1979) do, so one pass is enough and nothing
+cancels however far the mean is from zero.
 """
 
 from numba import njit
@@ -25,12 +25,12 @@ from .elementwise import (
 from .lowering import BATCH, PLAIN, SAME, ceil_div, lowering
 from .native import Pointer, Pointers, kernel
 from .target import LANES
-from .vector import first_lanes, load, maximum, reduce_add, splat, store, store_first, where
+from .vector import first_lanes, lane_of, load, maximum, reduce_add, splat, store, store_first, where
 
 RUNS = 4  # of a block's pixels; also what threads share where there are fewer blocks than threads
 
 #: statistic -> (vectors that it adds up for a channel, numbers that come of them)
-SIZES = {"sum": (1, 1), "moments": (3, 2)}
+SIZES = {"sum": (1, 1), "moments": (3, 3)}
 
 
 # ------------------------------------------------------------------------------------------------ one run of pixels
@@ -56,10 +56,10 @@ def _add_to_moments(s, i, line, v, fresh):
 
 @njit(error_model="numpy")
 def _moments_of_lanes(s, i, line, pixels):
-    """Mean and sum of squared deviations in every lane."""
+    """First number, mean less the first number, and sum of squared deviations in every lane."""
     inverse = 1.0 / pixels
     total = load(s, i + line)
-    return load(s, i) + total * inverse, maximum(0.0, load(s, i + 2 * line) - total * total * inverse)
+    return load(s, i), total * inverse, maximum(0.0, load(s, i + 2 * line) - total * total * inverse)
 
 
 @njit(error_model="numpy")
@@ -69,12 +69,14 @@ def _sum_over_lanes(s, i, line, pixels, t, to, channels, valid):
 
 @njit(error_model="numpy")
 def _moments_over_lanes(s, i, line, pixels, t, to, channels, valid):
-    mean, squares = _moments_of_lanes(s, i, line, pixels)
-    mask = first_lanes(valid)
+    start, mean, squares = _moments_of_lanes(s, i, line, pixels)
+    mask, origin = first_lanes(valid), lane_of(start, 0)
+    mean = mean + (start - origin)
     center = reduce_add(where(mask, mean, 0.0)) / valid
     d = mean - center
-    t[to] = center
-    t[to + channels] = reduce_add(where(mask, squares + d * d * pixels, 0.0))
+    t[to] = origin
+    t[to + channels] = center
+    t[to + 2 * channels] = reduce_add(where(mask, squares + d * d * pixels, 0.0))
 
 
 @njit(error_model="numpy")
@@ -84,9 +86,10 @@ def _sum_in_lanes(s, i, line, pixels, t, to, channels, left):
 
 @njit(error_model="numpy")
 def _moments_in_lanes(s, i, line, pixels, t, to, channels, left):
-    mean, squares = _moments_of_lanes(s, i, line, pixels)
-    store_first(t, to, mean, left)
-    store_first(t, to + channels, squares, left)
+    start, mean, squares = _moments_of_lanes(s, i, line, pixels)
+    store_first(t, to, start, left)
+    store_first(t, to + channels, mean, left)
+    store_first(t, to + 2 * channels, squares, left)
 
 
 _ADD = {"sum": _add_to_sum, "moments": _add_to_moments}
@@ -228,9 +231,9 @@ def combine_moments(T):
                 for r in range(runs):
                     more = float((min(pixels, (r + 1) * run) - r * run) * images)
                     i = b * stride + (r * numbers + number) * channels + c
-                    d = t[i] - center
+                    d = float(t[i]) - center + t[i + channels]  # in double precision
                     center += d * more / (count + more)
-                    squares += t[i + channels] + d * d * count * more / (count + more)
+                    squares += t[i + 2 * channels] + d * d * count * more / (count + more)
                     count += more
             mean[c] = center
             var[c] = squares / count
