@@ -64,7 +64,8 @@ class Cluster:
     size: int = 0
 
     def gives(self, t: int) -> bool:
-        return any(t == id(out) for node in self.roots for out in node.outputs)
+        """Whether ``t`` is stored element by element, so that others can be calculated of it at once."""
+        return any(t == id(node.outputs[0]) for node in self.roots if is_pointwise(node))
 
 
 def cluster(nodes: Sequence[Node], kept: set[int], updates: Updates) -> list[Node]:

@@ -2,8 +2,8 @@
 
 A block is cut into a few runs of pixels (``RUNS``, whatever the number of threads), each with statistics of its own;
 these are combined in the order of blocks and runs.  Moments (mean and variance) are taken of the differences to the
-run's first pixel and combined as Chan, Golub and LeVeque (1979) do, so one pass is enough and nothing cancels however
-far the mean is from zero.
+run's first pixel, lane by lane, and combined as Chan, Golub and LeVeque (1979) do, so one pass is enough and nothing
+cancels however far the mean is from zero.
 """
 
 from numba import njit
@@ -11,26 +11,27 @@ from numba import njit
 from .elementwise import (
     CHANNELS,
     ELEMENTS,
-    evaluating,
+    functions_of,
     homes_of,
-    load_some,
-    load_whole,
+    lines_of,
     pointwise,
-    reading,
-    store_some,
-    store_whole,
+    read_first,
+    read_number,
+    read_whole,
     vectors,
-    writing,
+    write_first,
+    write_whole,
+    written_out,
 )
 from .lowering import BATCH, PLAIN, SAME, ceil_div, lowering
 from .native import Pointer, Pointers, kernel
 from .target import LANES
-from .vector import first_lanes, load, maximum, reduce_add, splat, store, store_first, where
+from .vector import first_lanes, lane_of, load, maximum, reduce_add, splat, store, store_first, where
 
 RUNS = 4  # of a block's pixels; also what threads share where there are fewer blocks than threads
 
 #: statistic -> (vectors that it adds up for a channel, numbers that come of them)
-SIZES = {"sum": (1, 1), "moments": (3, 2)}
+SIZES = {"sum": (1, 1), "moments": (3, 3)}
 
 
 # ------------------------------------------------------------------------------------------------ one run of pixels
@@ -56,10 +57,10 @@ def _add_to_moments(s, i, line, v, fresh):
 
 @njit(error_model="numpy")
 def _moments_of_lanes(s, i, line, pixels):
-    """Mean and sum of squared deviations in every lane."""
+    """First number, mean less the first number, and sum of squared deviations in every lane."""
     inverse = 1.0 / pixels
     total = load(s, i + line)
-    return load(s, i) + total * inverse, maximum(0.0, load(s, i + 2 * line) - total * total * inverse)
+    return load(s, i), total * inverse, maximum(0.0, load(s, i + 2 * line) - total * total * inverse)
 
 
 @njit(error_model="numpy")
@@ -69,12 +70,14 @@ def _sum_over_lanes(s, i, line, pixels, t, to, channels, valid):
 
 @njit(error_model="numpy")
 def _moments_over_lanes(s, i, line, pixels, t, to, channels, valid):
-    mean, squares = _moments_of_lanes(s, i, line, pixels)
-    mask = first_lanes(valid)
+    start, mean, squares = _moments_of_lanes(s, i, line, pixels)
+    mask, origin = first_lanes(valid), lane_of(start, 0)
+    mean = mean + (start - origin)
     center = reduce_add(where(mask, mean, 0.0)) / valid
     d = mean - center
-    t[to] = center
-    t[to + channels] = reduce_add(where(mask, squares + d * d * pixels, 0.0))
+    t[to] = origin
+    t[to + channels] = center
+    t[to + 2 * channels] = reduce_add(where(mask, squares + d * d * pixels, 0.0))
 
 
 @njit(error_model="numpy")
@@ -84,64 +87,33 @@ def _sum_in_lanes(s, i, line, pixels, t, to, channels, left):
 
 @njit(error_model="numpy")
 def _moments_in_lanes(s, i, line, pixels, t, to, channels, left):
-    mean, squares = _moments_of_lanes(s, i, line, pixels)
-    store_first(t, to, mean, left)
-    store_first(t, to + channels, squares, left)
+    start, mean, squares = _moments_of_lanes(s, i, line, pixels)
+    store_first(t, to, start, left)
+    store_first(t, to + channels, mean, left)
+    store_first(t, to + 2 * channels, squares, left)
 
 
-_ADD = {"sum": _add_to_sum, "moments": _add_to_moments}
-_OVER_LANES = {"sum": _sum_over_lanes, "moments": _moments_over_lanes}
-_IN_LANES = {"sum": _sum_in_lanes, "moments": _moments_in_lanes}
+_ADD = {"add_sum": _add_to_sum, "add_moments": _add_to_moments}
+_OVER_LANES = {"finish_sum": _sum_over_lanes, "finish_moments": _moments_over_lanes}
+_IN_LANES = {"finish_sum": _sum_in_lanes, "finish_moments": _moments_in_lanes}
 
 
-def _adding(statistics):
-    """The function that adds a vector of each statistic's value to what its run has so far."""
-
-    def behind(before, add, position, row):
-        @njit(error_model="numpy")
-        def all_of_them(values, s, i, line, fresh):
-            before(values, s, i, line, fresh)
-            add(s, i + row * line, line, values[position], fresh)
-
-        return all_of_them
-
-    @njit(error_model="numpy")
-    def none(values, s, i, line, fresh):
-        return
-
-    result, row = none, 0
-    for kind, position in statistics:
-        result = behind(result, _ADD[kind], position, row)
-        row += SIZES[kind][0]
-    return result
-
-
-def _finishing(statistics, finish):
-    """The function that writes the numbers of a run for one channel (or vector of channels)."""
-
-    def behind(before, finish, row, number):
-        @njit(error_model="numpy")
-        def all_of_them(s, i, line, pixels, t, to, channels, left):
-            before(s, i, line, pixels, t, to, channels, left)
-            finish(s, i + row * line, line, pixels, t, to + number * channels, channels, left)
-
-        return all_of_them
-
-    @njit(error_model="numpy")
-    def none(s, i, line, pixels, t, to, channels, left):
-        return
-
-    result, row, number = none, 0, 0
+def sizes_of(statistics) -> list[tuple[int, int]]:
+    """The vectors and numbers of the statistics before each, and at the end of all."""
+    found = [(0, 0)]
     for kind, _ in statistics:
-        result = behind(result, finish[kind], row, number)
-        row += SIZES[kind][0]
-        number += SIZES[kind][1]
-    return result
+        found.append((found[-1][0] + SIZES[kind][0], found[-1][1] + SIZES[kind][1]))
+    return found
 
 
 @njit(error_model="numpy")
-def _channel_in_all_lanes(x, c, left):
+def _read_channel(x, c, left):
     return splat(x, x[c])
+
+
+@njit(error_model="numpy")
+def _write_valid(y, i, v, left):
+    store(y, i, where(first_lanes(left), v, 0.0))
 
 
 @kernel
@@ -152,19 +124,22 @@ def channelwise(T, images, ragged, operands, program, stores, statistics, homes)
     of vectors and the statistics of every run.  ``ragged``: the last block has lanes without an image, where zeros are
     stored.
     """
-    evaluate, count = evaluating(program), len(operands)
-    read = reading(operands, load_whole, _channel_in_all_lanes) if images else reading(operands, load_some, load_some)
-    add, finish = _adding(statistics), _finishing(statistics, _OVER_LANES if images else _IN_LANES)
-    rows = sum(SIZES[kind][0] for kind, _ in statistics)
-    numbers = sum(SIZES[kind][1] for kind, _ in statistics)
-    stored = count + len(stores)
+    if images:
+        reads = {"read_e": read_whole, "read_c": _read_channel, "write": _write_valid if ragged else write_whole}
+    else:
+        reads = {"read_e": read_first, "read_c": read_first, "write": write_first}
+    names = {"read_n": read_number, **reads, **functions_of(program), **_ADD, **(_OVER_LANES if images else _IN_LANES)}
+    stored, sizes = len(operands) + len(stores), sizes_of(statistics)
+    rows, numbers = sizes[-1]
+    adding, finishing = [], []
+    for (kind, position), (row, number) in zip(statistics, sizes, strict=False):
+        adding.append(f"add_{kind}(pointers[{stored}], room + {row} * line, line, v{position}, fresh)")
+        places = f"s, room + {row} * line, line, pixels, t, to + {number} * channels, channels, left"
+        finishing.append(f"finish_{kind}({places})")
+    lines = lines_of(operands, program, stores) + adding
+    calculate = written_out("pointers, i, c, left, room, line, fresh", lines, names)
+    finish = written_out("s, room, line, pixels, t, to, channels, left", finishing, names)
     lanes, step = (LANES, 1) if images else (1, LANES)
-
-    @njit(error_model="numpy")
-    def store_valid(y, i, v, left):
-        store(y, i, where(first_lanes(left), v, 0.0))
-
-    write = writing(count, stores, (store_valid if ragged else store_whole) if images else store_some)
 
     def loop(
         begin, end, block: int, first: int, pointers: Pointers(stored + (2 if statistics else 0)),
@@ -177,16 +152,13 @@ def channelwise(T, images, ragged, operands, program, stores, statistics, homes)
             room = unit * rows * line
             for p in range(low, high):
                 for c in range(0, channels, step):
-                    i, left = (p * channels + c) * lanes, channels - c
-                    values = evaluate(read(pointers, i, c, left))
-                    write(pointers, values, i, valid if images else left)
-                    if statistics:
-                        add(values, pointers[stored], room + c * lanes, line, p == low)
+                    left = valid if images else channels - c
+                    calculate(pointers, (p * channels + c) * lanes, c, left, room + c * lanes, line, p == low)
             if statistics:
                 for c in range(0, channels, step):
-                    to = unit * numbers * channels + c
-                    finish(pointers[stored], room + c * lanes, line, high - low, pointers[stored + 1], to, channels,
-                           valid if images else channels - c)  # fmt: skip
+                    left = valid if images else channels - c
+                    finish(pointers[stored], room + c * lanes, line, high - low,
+                           pointers[stored + 1], unit * numbers * channels + c, channels, left)  # fmt: skip
 
     return loop
 
@@ -228,9 +200,9 @@ def combine_moments(T):
                 for r in range(runs):
                     more = float((min(pixels, (r + 1) * run) - r * run) * images)
                     i = b * stride + (r * numbers + number) * channels + c
-                    d = t[i] - center
+                    d = float(t[i]) - center + t[i + channels]  # in double precision
                     center += d * more / (count + more)
-                    squares += t[i + channels] + d * d * count * more / (count + more)
+                    squares += t[i + 2 * channels] + d * d * count * more / (count + more)
                     count += more
             mean[c] = center
             var[c] = squares / count
@@ -277,18 +249,16 @@ def lower_fused(program, node, inputs, outputs):
         program.step(kernel_, operands, outputs, constants, runs)
         return
     line = like.channels * LANES if images else ceil_div(like.channels, LANES) * LANES
-    rows = sum(SIZES[kind][0] for kind, _ in statistics)
-    numbers = sum(SIZES[kind][1] for kind, _ in statistics)
+    sizes = sizes_of(statistics)
+    rows, numbers = sizes[-1]
     room, parts = (program.per_block(like, runs * n) for n in (rows * line, numbers * like.channels))
     program.step(kernel_, operands, (*outputs[:stored], room, parts), constants, runs)
-    results, number = list(outputs[stored:]), 0
-    for kind, _ in statistics:
-        size = SIZES[kind][1]
-        found, results = results[:size], results[size:]
+    results = list(outputs[stored:])
+    for (kind, _), (_, number) in zip(statistics, sizes, strict=False):
         constants = (number, numbers, like.channels, like.blocks, parts.stride, runs)
         if kind == "sum":
-            program.step(combine_sums(like.dtype), (parts,), found, constants, like.channels, whole=True)
+            program.step(combine_sums(like.dtype), (parts,), [results.pop(0)], constants, like.channels, whole=True)
         else:
             constants += (like.pixels, run, like.batch, like.lanes)
+            found = [results.pop(0), results.pop(0)]
             program.step(combine_moments(like.dtype), (parts,), found, constants, like.channels, whole=True)
-        number += size

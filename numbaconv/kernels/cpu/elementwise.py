@@ -10,7 +10,7 @@ and costs one pass over memory, however long it is.  An operand is of one of thr
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from numba import njit
 
@@ -57,123 +57,61 @@ def vectors(buffer: Buffer) -> int:
     return ceil_div(buffer.elements, LANES)
 
 
-# ------------------------------------------------------------------------------------------------ parts of kernels
+# ------------------------------------------------------------------------------------------------ writing code
 
-# Numba knows no loop over a tuple whose length changes: these write the loops out, a function a turn.
+
+def written_out(parameters: str, lines: Iterable[str], names: dict[str, Callable]) -> Callable:
+    """The function of ``lines``, which call ``names``, compiled.
+
+    A program's code is written out as text, for Numba knows no loop over values of different kinds, and to compile a
+    function for each of its instructions would take several times as long.
+    """
+    source = "\n    ".join([f"def code({parameters}):", *lines, "return"])
+    namespace = dict(names)
+    exec(source, namespace)
+    return njit(error_model="numpy")(namespace["code"])
+
+
+def lines_of(operands: str, program, stores: tuple[int, ...]) -> list[str]:
+    """The code of a program at element i of channel c, with its values in v0, v1 ...
+
+    It calls ``read_e(x, i, left)``, ``read_c(x, c, left)``, ``read_n(x)``, ``write(y, i, v, left)`` and the program's
+    functions.  ``pointers`` hold the operands and then the values to be stored.
+    """
+    place = {ELEMENTS: ", i, left", CHANNELS: ", c, left", NUMBER: ""}
+    lines = [f"v{k} = read_{kind}(pointers[{k}]{place[kind]})" for k, kind in enumerate(operands)]
+    for k, (name, arguments) in enumerate(program, len(operands)):
+        lines.append(f"v{k} = {name}({', '.join(f'v{a}' for a in arguments)})")
+    return lines + [f"write(pointers[{k}], i, v{position}, left)" for k, position in enumerate(stores, len(operands))]
+
+
+def functions_of(program) -> dict[str, Callable]:
+    return {name: FUNCTIONS[name] for name, _ in program}
 
 
 @njit(error_model="numpy")
-def nothing():
-    """The empty tuple of values."""
-    return ()
-
-
-def reading(operands: str, element: Callable, channel: Callable | None = None) -> Callable:
-    """The function ``(pointers, i, c, left) -> operands``.
-
-    ``element(x, i, left)`` reads the vector at i, ``channel(x, c, left)`` the numbers of channel c.
-    """
-
-    def behind(before, k, kind):
-        @njit(error_model="numpy")
-        def elements(pointers, i, c, left):
-            return before(pointers, i, c, left) + (element(pointers[k], i, left),)
-
-        @njit(error_model="numpy")
-        def channels(pointers, i, c, left):
-            return before(pointers, i, c, left) + (channel(pointers[k], c, left),)
-
-        @njit(error_model="numpy")
-        def number(pointers, i, c, left):
-            return before(pointers, i, c, left) + (splat(pointers[k], pointers[k][0]),)
-
-        return {ELEMENTS: elements, CHANNELS: channels, NUMBER: number}[kind]
-
-    @njit(error_model="numpy")
-    def none(pointers, i, c, left):
-        return ()
-
-    result = none
-    for k, kind in enumerate(operands):
-        result = behind(result, k, kind)
-    return result
-
-
-def evaluating(program) -> Callable:
-    """The function from the operands to all values of ``program``."""
-
-    def behind(before, f, arguments):
-        first, second, third = (*arguments, 0, 0)[:3]
-
-        @njit(error_model="numpy")
-        def of_one(values):
-            known = before(values)
-            return known + (f(known[first]),)
-
-        @njit(error_model="numpy")
-        def of_two(values):
-            known = before(values)
-            return known + (f(known[first], known[second]),)
-
-        @njit(error_model="numpy")
-        def of_three(values):
-            known = before(values)
-            return known + (f(known[first], known[second], known[third]),)
-
-        return (of_one, of_two, of_three)[len(arguments) - 1]
-
-    @njit(error_model="numpy")
-    def operands(values):
-        return values
-
-    result = operands
-    for name, arguments in program:
-        result = behind(result, FUNCTIONS[name], arguments)
-    return result
-
-
-def writing(first: int, stores: tuple[int, ...], element: Callable) -> Callable:
-    """The function ``(pointers, values, i, left)`` that writes values ``stores`` to the pointers from ``first`` on.
-
-    ``element(y, i, v, left)`` writes the vector v to i.
-    """
-
-    def behind(before, k, position):
-        @njit(error_model="numpy")
-        def write(pointers, values, i, left):
-            before(pointers, values, i, left)
-            element(pointers[k], i, values[position], left)
-
-        return write
-
-    @njit(error_model="numpy")
-    def nothing(pointers, values, i, left):
-        return
-
-    result = nothing
-    for k, position in enumerate(stores):
-        result = behind(result, first + k, position)
-    return result
+def read_number(x):
+    return splat(x, x[0])
 
 
 @njit(error_model="numpy")
-def load_whole(x, i, left):
+def read_whole(x, i, left):
     return load(x, i)
 
 
 @njit(error_model="numpy")
-def store_whole(y, i, v, left):
+def read_first(x, i, left):
+    return load_first(x, i, left)
+
+
+@njit(error_model="numpy")
+def write_whole(y, i, v, left):
     store(y, i, v)
 
 
 @njit(error_model="numpy")
-def store_some(y, i, v, left):
+def write_first(y, i, v, left):
     store_first(y, i, v, left)
-
-
-@njit(error_model="numpy")
-def load_some(x, i, left):
-    return load_first(x, i, left)
 
 
 # ------------------------------------------------------------------------------------------------ without channels
@@ -185,15 +123,15 @@ def pointwise(T, operands, program, stores, homes):
 
     ``homes`` are the modules that register the program's functions.
     """
-    evaluate, count = evaluating(program), len(operands)
-    read, write = reading(operands, load_whole), writing(count, stores, store_whole)
-    read_last, write_last = reading(operands, load_some), writing(count, stores, store_some)
+    lines, names = lines_of(operands, program, stores), {"read_n": read_number, **functions_of(program)}
+    whole = written_out("pointers, i, left", lines, {"read_e": read_whole, "write": write_whole, **names})
+    last = written_out("pointers, i, left", lines, {"read_e": read_first, "write": write_first, **names})
 
-    def loop(begin, end, block: int, first: int, pointers: Pointers(count + len(stores)), n: int):
+    def loop(begin, end, block: int, first: int, pointers: Pointers(len(operands) + len(stores)), n: int):
         for i in range(begin, min(end, n // LANES)):
-            write(pointers, evaluate(read(pointers, i * LANES, 0, LANES)), i * LANES, LANES)
+            whole(pointers, i * LANES, LANES)
         if end * LANES > n:
             i = n // LANES * LANES
-            write_last(pointers, evaluate(read_last(pointers, i, 0, n - i)), i, n - i)
+            last(pointers, i, n - i)
 
     return loop
