@@ -16,7 +16,7 @@ import math
 
 from numba import njit
 
-from . import depthwise, geometry
+from . import depthwise, gathered, geometry
 from .activation import ACTIVATIONS
 from .geometry import inside, taps_at, three
 from .lowering import BATCH, FILTER, FILTER_TRANSPOSED, PLAIN, Buffer, ceil_div, lowering
@@ -549,6 +549,12 @@ def lower_conv_weight_grad(program, node, inputs, outputs):
         _sum_copies(program, partials, copies, w, (1, 1, math.prod(kernel_)), strides)
         return
     images = x.lanes > 1
+    if gathered.serves(x.lanes, kernel_, x.channels, groups, dilation):
+        partials, strides = gathered.correlate_weights(
+            program, x, g, out_sizes, in_sizes, kernel_, stride, before, dilation, node.flops
+        )
+        _sum_groups(program, partials, w, (g.channels, x.channels, math.prod(kernel_)), strides)
+        return
     depth, per_group, taps = x.channels // groups, g.channels // groups, math.prod(kernel_)
     line = ceil_div(depth, LANES) * LANES
     form = "images" if images else "channels"
