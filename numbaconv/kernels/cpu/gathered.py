@@ -37,10 +37,10 @@ I64 = ir.IntType(64)
 
 #: How many pixels ahead of a tile g and x are asked for: each pixel's channels are few lines, far from the next pixel's,
 #: and no prefetcher of a CPU follows such steps.
-G_AHEAD, X_AHEAD = 6, 2
+G_AHEAD, X_AHEAD = 6, 8
 
 #: The share of a vector's lanes that must hold taps.
-LEAST_USED = 0.75
+LEAST_USED = 0.8
 
 
 def serves(lanes: int, filter_size: tuple[int, int, int], depth: int, groups: int, dilation: tuple[int, int, int]) -> bool:
@@ -192,11 +192,11 @@ def gathered_weights(T, rows, vectors, tail, run, elements):
         outputs: int, out_h: int, out_w: int, x_row: int, x_strides: Ints(3),
     ):  # fmt: skip
         g_pixel = outputs * LANES
-        for unit in range(begin, end):
-            k = unit * rows
-            pk = at(p, k * line)
-            for row in range(out_h):  # sums of a row are added to the others': few terms are added one by one
-                gk, xk, again = at(g, row * out_w * g_pixel + k * LANES), at(x, row * x_row), 1 - first + row
+        for row in range(out_h):  # sums of a row are added to the others': few terms are added one by one
+            g_row, xk, again = at(g, row * out_w * g_pixel), at(x, row * x_row), 1 - first + row
+            for unit in range(begin, end):
+                k = unit * rows
+                gk, pk = at(g_row, k * LANES), at(p, k * line)
                 if outputs - k >= rows:
                     tall(gk, xk, pk, out_w, g_pixel, x_strides, line, again)
                 else:
