@@ -31,6 +31,10 @@ PASS_BYTES = 36 * 1024
 #: The same where the input's pixels are turned: half of a second-level cache.
 TURNED_PASS_BYTES = 512 * 1024
 
+#: How far ahead turned pixels and their gradients are asked for: a tile's channels of a pixel are few lines, far from the
+#: next pixel's, and no prefetcher of a CPU follows such steps.
+PIXELS_AHEAD = 4
+
 #: Units of the weight gradient of a filter of one row.
 ONE_ROW_UNITS = 4
 
@@ -190,7 +194,10 @@ def correlate_weights(T, form, rows, vectors, row_tail, vector_tail, merge):
     ``merge``: a row's taps and channels are one contiguous run; else each tap is a run of its own.
     """
     turned = form == "turned"
-    make, p_vector = (product, LANES) if turned else (lane_sum, 1)
+    p_vector = LANES if turned else 1
+
+    def make(height, width):
+        return product(height, width, PIXELS_AHEAD) if turned else lane_sum(height, width)
 
     @njit(error_model="numpy")
     def sums(planes, rows, pixels):

@@ -1,8 +1,8 @@
 """Weight gradient of few input channels, images in lanes: the taps of a filter gathered in vectors.
 
 A channel alone does not fill a vector, but all taps of all channels often do: 3 x 3 taps of 3 channels are 27 of 32
-lanes.  The input is turned first, so that every image's rows lie as [column][channel], with zeros for the padding.  What
-a row of the filter meets at a pixel is then one contiguous run, and a vector takes its lanes from one or several runs.
+lanes.  The input is turned first, so that every image's rows lie as [column][channel], with zeros for the padding.
+What a row of the filter meets at a pixel is then one contiguous run; a vector takes its lanes from one or several runs.
 The rows of a tile are output channels, whose gradients are broadcast; images and pixels are summed in registers.
 """
 
@@ -26,8 +26,6 @@ from .vector import (
     fused_multiply_add,
     masked_load,
     prefetch,
-    splat,
-    store,
     transpose,
     vector_load,
     vector_store,
@@ -35,19 +33,24 @@ from .vector import (
 
 I64 = ir.IntType(64)
 
-#: How many pixels ahead of a tile g and x are asked for: each pixel's channels are few lines, far from the next pixel's,
+#: How many pixels ahead of a tile g and x are asked for: a pixel's channels are few lines, far from the next pixel's,
 #: and no prefetcher of a CPU follows such steps.
 G_AHEAD, X_AHEAD = 6, 8
 
 #: The share of a vector's lanes that must hold taps.
 LEAST_USED = 0.8
 
+#: Larger filters are done elsewhere: each of their vectors is written out.
+MOST_ELEMENTS = 32 * LANES
 
-def serves(lanes: int, filter_size: tuple[int, int, int], depth: int, groups: int, dilation: tuple[int, int, int]) -> bool:
+
+def serves(lanes: int, filter_size: tuple[int, int, int], depth: int, groups: int, dilation: tuple[int, ...]) -> bool:
     """Whether a weight gradient is done here: ``depth`` channels that do not fill vectors by themselves."""
+    if lanes == 1 or groups > 1 or dilation[2] > 1 or depth > LANES:
+        return False
     elements = math.prod(filter_size) * depth
-    fits = elements / (ceil_div(elements, LANES) * LANES) >= LEAST_USED
-    return lanes > 1 and groups == 1 and filter_size[0] == 1 < max(filter_size) and dilation[2] == 1 and depth <= LANES and fits
+    used = elements / (ceil_div(elements, LANES) * LANES)
+    return filter_size[0] == 1 < max(filter_size) and elements <= MOST_ELEMENTS and used >= LEAST_USED
 
 
 @kernel
@@ -93,8 +96,8 @@ def _sources(vector: int, run: int, elements: int) -> list[tuple[int, int, int, 
 def gather_tile(rows: int, sources: list[list[tuple[int, int, int, int]]]) -> Any:
     """A function that sums g[row] x[vector] over the pixels of a row and over images, for use in kernels.
 
-    (g, x, p, pixels, g_pixel, x_strides, p_row, again): pointers; pixels and their distance in g; x's strides of pixels,
-    of the filter's rows and of images; the distance of p's rows; whether to add to what stands there.
+    (g, x, p, pixels, g_pixel, x_strides, p_row, again): pointers; pixels and their distance in g; x's strides of
+    pixels, of the filter's rows and of images; the distance of p's rows; whether to add to what stands there.
     """
 
     @intrinsic
@@ -109,6 +112,7 @@ def gather_tile(rows: int, sources: list[list[tuple[int, int, int, int]]]) -> An
                 builder.store(constant(vector, 0.0), place)
             x_pixel, x_filter_row, x_image = cgutils.unpack_tuple(builder, x_strides)
             images = ir.Constant(I64, LANES)
+            last_element = max(start + high for pieces in sources for _, _, high, start in pieces) - 1
             with ExitStack() as loops:
                 pixel = loops.enter_context(cgutils.for_range(builder, pixels)).index
                 g = builder.gep(g, [builder.mul(pixel, g_pixel)])
@@ -122,7 +126,7 @@ def gather_tile(rows: int, sources: list[list[tuple[int, int, int, int]]]) -> An
                 for row in sorted({row for pieces in sources for row, *_ in pieces}):
                     ahead = builder.gep(x, [builder.mul(x_filter_row, ir.Constant(I64, row))])
                     ahead = builder.gep(ahead, [builder.mul(x_pixel, ir.Constant(I64, X_AHEAD))])
-                    prefetch(builder, builder.gep(ahead, [ir.Constant(I64, max(start + high for pieces in sources for _, _, high, start in pieces) - 1)]))
+                    prefetch(builder, builder.gep(ahead, [ir.Constant(I64, last_element)]))
                 columns = []
                 for pieces in sources:
                     value = None
@@ -146,7 +150,8 @@ def gather_tile(rows: int, sources: list[list[tuple[int, int, int, int]]]) -> An
             for m in range(rows):
                 line = builder.gep(p, [builder.mul(p_row, ir.Constant(I64, m))])
                 for v in range(len(sources)):
-                    to, value = builder.gep(line, [ir.Constant(I64, v * LANES)]), builder.load(sums[m * len(sources) + v])
+                    to = builder.gep(line, [ir.Constant(I64, v * LANES)])
+                    value = builder.load(sums[m * len(sources) + v])
                     with builder.if_else(cgutils.is_not_null(builder, again)) as (add, replace):
                         with add:
                             vector_store(builder, builder.fadd(vector_load(builder, to, vector), value), to)
@@ -184,7 +189,8 @@ def gathered_weights(T, rows, vectors, tail, run, elements):
 
         return one if following is None else more
 
-    tall, short = along(rows, 0), along(max(tail, 1), 0)
+    tall = along(rows, 0)
+    short = along(tail, 0) if tail else tall
     line = count * LANES
 
     def loop(
@@ -232,7 +238,8 @@ def correlate_weights(program, x, g, out_sizes, in_sizes, filter_size, stride, b
     """
     channels, outputs = x.channels, g.channels
     run, elements = filter_size[2] * channels, math.prod(filter_size) * channels
-    needed = [(o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip(out_sizes, stride, filter_size, dilation, strict=True)]
+    sizes = zip(out_sizes, stride, filter_size, dilation, strict=True)
+    needed = [(o - 1) * s + (k - 1) * d + 1 for o, s, k, d in sizes]
     length, ahead = in_sizes[2] * channels, before[2] * channels
     pitch = max(needed[2] * channels, ahead + ceil_div(length, LANES) * LANES)
     pitch = (ceil_div(pitch, LANES) | 1) * LANES  # an odd number of vectors: images lie in different sets of a cache
