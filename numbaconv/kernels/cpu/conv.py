@@ -13,7 +13,7 @@ import math
 
 from numba import njit
 
-from . import depthwise, geometry, winograd
+from . import depthwise, gathered, geometry, winograd
 from .activation import ACTIVATIONS
 from .filter import filter_strides
 from .geometry import inside, taps_at, three
@@ -27,6 +27,16 @@ from .vector import at, load, load_first, store, store_first
 
 #: What one pass of the weight gradient may touch: most of a first-level cache.
 PASS_BYTES = 36 * 1024
+
+#: The same where the input's pixels are turned: half of a second-level cache.
+TURNED_PASS_BYTES = 512 * 1024
+
+#: How far ahead turned pixels and their gradients are asked for: a tile's channels of a pixel are few lines, far from
+#: the next pixel's, and no prefetcher of a CPU follows such steps.
+PIXELS_AHEAD = 4
+
+#: Units of the weight gradient of a filter of one row.
+ONE_ROW_UNITS = 4
 
 # ------------------------------------------------------------------------------------------ forward and input gradient
 
@@ -128,6 +138,7 @@ def correlate(T, images, rows, vectors, tail, activation, bias):
 def correlate_weights(T, form, rows, vectors, row_tail, vector_tail, merge):
     """Partial sums of the weight gradient over a group of blocks; a unit is one plane and row of the filter.
 
+    A filter of one row is cut into ``part`` output channels a unit.
     ``form`` "images", images in lanes: tile rows are output channels, vectors are taps and input channels, and the
     lanes are summed.  "turned", the same with the input's pixels turned (see ``turn_pixels``): vectors are input
     channels, and the images are one more sum.  "channels", channels in lanes: tile rows are taps and input channels,
@@ -135,7 +146,10 @@ def correlate_weights(T, form, rows, vectors, row_tail, vector_tail, merge):
     ``merge``: a row's taps and channels are one contiguous run; else each tap is a run of its own.
     """
     turned = form == "turned"
-    make, p_vector = (product, LANES) if turned else (lane_sum, 1)
+    p_vector = LANES if turned else 1
+
+    def make(height, width):
+        return product(height, width, PIXELS_AHEAD) if turned else lane_sum(height, width)
 
     @njit(error_model="numpy")
     def sums(planes, rows, pixels):
@@ -149,10 +163,10 @@ def correlate_weights(T, form, rows, vectors, row_tail, vector_tail, merge):
     @njit(error_model="numpy")
     def run_of_images(x, g, p, runs, outputs, counts, x_strides, g_strides, p_row, again):
         # a tile's gradients stay in the cache while the run's vectors pass by
-        whole = outputs - row_tail
+        whole = outputs // rows * rows
         for k in range(0, whole, rows):
             tall(x, at(g, k * LANES), at(p, k * p_row), runs, counts, x_strides, g_strides, p_row, again)
-        if row_tail:
+        if row_tail and outputs > whole:
             short(x, at(g, whole * LANES), at(p, whole * p_row), runs, counts, x_strides, g_strides, p_row, again)
 
     @njit(error_model="numpy")
@@ -179,15 +193,18 @@ def correlate_weights(T, form, rows, vectors, row_tail, vector_tail, merge):
     def loop(
         begin, end, block: int, first: int, x: Pointer, g: Pointer, p: Pointer,
         planes: Ints(6), heights: Ints(6), widths: Ints(6), xs: Ints(3), gs: Ints(3),
-        groups: int, depth: int, outputs: int, lanes: int, p_row: int, p_tap: int, p_group: int, pass_rows: int,
+        groups: int, depth: int, all_outputs: int, part: int, lanes: int,
+        p_row: int, p_tap: int, p_output: int, p_group: int, pass_rows: int,
     ):  # fmt: skip
         x_plane, x_row, x_column = xs
         g_plane, g_row, g_column = gs
         out_w, in_w, taps_w, stride_w, pad_w, dilation_w = widths
         again = 1 - first
         for unit in range(begin, end):
-            tap_d = unit // heights[2]
-            tap_h = unit - tap_d * heights[2]
+            line = unit % (planes[2] * heights[2])
+            tap_d, tap_h = line // heights[2], line % heights[2]
+            k = unit // (planes[2] * heights[2]) * part
+            outputs = min(part, all_outputs - k)
             start_d = tap_d * planes[5] - planes[4]
             start_h = tap_h * heights[5] - heights[4]
             low_d, high_d = inside(start_d, planes[3], planes[0], planes[1])
@@ -195,14 +212,14 @@ def correlate_weights(T, form, rows, vectors, row_tail, vector_tail, merge):
             x_strides = strides(planes[3] * x_plane, heights[3] * x_row, stride_w * x_column, x_column // LANES)
             g_strides = strides(g_plane, g_row, g_column, 1)
             for group in range(groups):
-                pg = at(p, group * p_group + unit * taps_w * p_tap)
+                pg = at(p, group * p_group + line * taps_w * p_tap + k * p_output)
                 begin_h = low_h
                 while begin_h < high_h or begin_h == low_h:  # a few rows at a time, so that they stay in the cache
                     end_h = min(begin_h + pass_rows, high_h)
                     more = again if begin_h == low_h else 1
                     x_at = (start_d + low_d * planes[3]) * x_plane + (start_h + begin_h * heights[3]) * x_row
                     xg = at(x, x_at + group * depth * lanes)
-                    gg = at(g, low_d * g_plane + begin_h * g_row + group * outputs * lanes)
+                    gg = at(g, low_d * g_plane + begin_h * g_row + (group * all_outputs + k) * lanes)
                     deep, high = high_d - low_d, end_h - begin_h
                     if merge:
                         left, right = inside(-pad_w, stride_w, out_w, in_w)
@@ -394,6 +411,12 @@ def lower_conv_weight_grad(program, node, inputs, outputs):
         _sum_copies(program, partials, copies, w, (1, 1, math.prod(kernel_)), strides)
         return
     images = x.lanes > 1
+    if gathered.serves(x.lanes, kernel_, x.channels, groups, dilation):
+        partials, strides = gathered.correlate_weights(
+            program, x, g, out_sizes, in_sizes, kernel_, stride, before, dilation, node.flops
+        )
+        _sum_groups(program, partials, w, (g.channels, x.channels, math.prod(kernel_)), strides)
+        return
     depth, per_group, taps = x.channels // groups, g.channels // groups, math.prod(kernel_)
     line = ceil_div(depth, LANES) * LANES
     form = "images" if images else "channels"
@@ -418,9 +441,16 @@ def lower_conv_weight_grad(program, node, inputs, outputs):
         row_tail, vector_tail = per_group % rows, run % vectors
         p_output, p_tap, p_input, p_group = taps * line, line, 1, per_group * taps * line
         p_row, partial = p_output, g.channels * taps * line
+    part = per_group
+    if kernel_[0] * kernel_[1] == 1:
+        tile = rows if images else vectors * LANES
+        part = ceil_div(ceil_div(per_group, tile), ONE_ROW_UNITS) * tile
     # what a tile reads of the gradient stays in the first-level cache while the input passes by
     row_bytes = out_sizes[2] * x.lanes * itemsize * (rows + vectors if images else per_group + rows)
-    pass_rows = out_sizes[1] if form == "turned" else max(1, PASS_BYTES // max(1, row_bytes))
+    pass_bytes = PASS_BYTES
+    if form == "turned":  # all of a pass's pixels pass by for every tile of output channels
+        row_bytes, pass_bytes = out_sizes[2] * x.lanes * line * itemsize, TURNED_PASS_BYTES
+    pass_rows = max(1, pass_bytes // max(1, row_bytes))
     partials = program.per_group(x, partial)
     kernel_grad = correlate_weights(
         x.dtype, form=form, rows=rows, vectors=vectors, row_tail=row_tail, vector_tail=vector_tail, merge=merge
@@ -429,9 +459,11 @@ def lower_conv_weight_grad(program, node, inputs, outputs):
     constants = (
         *(v for d in zip(out_sizes, in_sizes, kernel_, stride, before, dilation, strict=True) for v in d),
         *_row_strides(in_sizes, channels, x.lanes), *_row_strides(out_sizes, g.channels, g.lanes),
-        groups, run if form == "turned" else depth, per_group, x.lanes, p_row, p_tap, p_group, pass_rows,
+        groups, run if form == "turned" else depth, per_group, part, x.lanes,
+        p_row, p_tap, p_output, p_group, pass_rows,
     )  # fmt: skip
-    program.step(kernel_grad, (source, g), (partials,), constants, kernel_[0] * kernel_[1], flops=node.flops)
+    units = kernel_[0] * kernel_[1] * ceil_div(per_group, part)
+    program.step(kernel_grad, (source, g), (partials,), constants, units, flops=node.flops)
     _sum_groups(program, partials, w, (per_group, depth, taps), (p_group, p_output, p_input, p_tap))
 
 

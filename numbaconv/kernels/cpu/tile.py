@@ -23,6 +23,7 @@ from .vector import (
     fused_multiply_add,
     lanes_below,
     masked_store,
+    prefetch,
     sum_lanes_of_all,
     vector_load,
     vector_store,
@@ -47,8 +48,12 @@ def tiles_for(itemsize: int) -> tuple[tuple[int, int], ...]:
     return tuple(t for t in dict.fromkeys((max(1, m // each), v) for m, v in tiles) if fits(*t))
 
 
-def product(rows: int, vectors: int) -> Any:
-    """C = AB, or C += AB if ``last`` is not 0."""
+def product(rows: int, vectors: int, ahead: int = 0) -> Any:
+    """C = AB, or C += AB if ``last`` is not 0.
+
+    ``ahead``: how many steps of the third sum ahead A is asked for (B one step); the fourth sum must walk along one
+    cache line of each row of A.
+    """
 
     def write(builder, sums, targets, again):
         with builder.if_else(cgutils.is_not_null(builder, again)) as (add, replace):
@@ -59,7 +64,7 @@ def product(rows: int, vectors: int) -> Any:
                 for value, target in zip(sums, targets, strict=True):
                     vector_store(builder, value, target)
 
-    return _tile(rows, vectors, _read_broadcast, write)
+    return _tile(rows, vectors, _read_broadcast, write, ahead)
 
 
 def product_first(rows: int, vectors: int) -> Any:
@@ -95,7 +100,7 @@ def _read_broadcast(builder, a, vector):
     return broadcast(builder, builder.load(a), vector.count)
 
 
-def _tile(rows: int, vectors: int, read_row, write) -> Any:
+def _tile(rows: int, vectors: int, read_row, write, ahead: int = 0) -> Any:
     """A function (a, b, c, counts, a_strides, b_strides, a_row, b_vector, c_row, c_vector, last) for use in kernels.
 
     Pointers; the lengths of the four sums; their strides in A and B; the distances of A's rows, B's vectors, C's rows
@@ -115,10 +120,17 @@ def _tile(rows: int, vectors: int, read_row, write) -> Any:
                 builder.store(zero, place)
             with ExitStack() as loops:
                 sizes = [cgutils.unpack_tuple(builder, t) for t in (counts, a_strides, b_strides)]
-                for count, a_stride, b_stride in zip(*sizes, strict=True):
+                for depth, (count, a_stride, b_stride) in enumerate(zip(*sizes, strict=True)):
                     index = loops.enter_context(cgutils.for_range(builder, count)).index
                     a = builder.gep(a, [builder.mul(index, a_stride)])
                     b = builder.gep(b, [builder.mul(index, b_stride)])
+                    if ahead and depth == 2:
+                        for m in range(rows):
+                            prefetch(builder, _at(builder, _at(builder, a, a_stride, ahead), a_row, m))
+                        b_step = b_stride
+                if ahead:
+                    for v in range(vectors):
+                        prefetch(builder, _at(builder, _at(builder, b, b_step, 1), b_vector, v))
                 columns = [vector_load(builder, _at(builder, b, b_vector, v), vector) for v in range(vectors)]
                 for m in range(rows):
                     row = read_row(builder, _at(builder, a, a_row, m), vector)

@@ -99,6 +99,14 @@ def call_llvm(builder, name, result, *arguments):
     return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments)
 
 
+def prefetch(builder, pointer):
+    """Ask for the cache line at ``pointer``, which need not exist."""
+    number = ir.IntType(32)
+    pointer = builder.bitcast(pointer, ir.IntType(8).as_pointer())
+    read, all_levels, data = ir.Constant(number, 0), ir.Constant(number, 3), ir.Constant(number, 1)
+    call_llvm(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, read, all_levels, data)
+
+
 def fused_multiply_add(builder, x, y, z):
     """x * y + z, rounded once where the CPU can do that in one instruction."""
     name = "fma" if has_fma() else "fmuladd"
@@ -257,12 +265,12 @@ def masked_store(builder, value, pointer, mask):
     call_llvm(builder, f"llvm.masked.store.{llvm_name(value.type)}.p0", ir.VoidType(), value, pointer, align, mask)
 
 
-def masked_load(builder, pointer, vector_type, mask):
-    """Load the masked lanes, the others being zero; their memory is not read."""
+def masked_load(builder, pointer, vector_type, mask, others=None):
+    """Load the masked lanes, the others being those of ``others`` or zero; their memory is not read."""
     pointer = builder.bitcast(pointer, vector_type.as_pointer())
     align = ir.Constant(ir.IntType(32), element_bytes(vector_type))
     name = f"llvm.masked.load.{llvm_name(vector_type)}.p0"
-    return call_llvm(builder, name, vector_type, pointer, align, mask, ir.Constant(vector_type, None))
+    return call_llvm(builder, name, vector_type, pointer, align, mask, others or ir.Constant(vector_type, None))
 
 
 @intrinsic
