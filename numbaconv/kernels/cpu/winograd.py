@@ -51,7 +51,10 @@ def transform_filters(T, m):
 
 @kernel
 def winograd(T, m, images, rows, vectors, tail, activation, bias):
-    """A strip of ``strip`` tiles of a block a unit."""
+    """A unit is a strip of ``strip`` tiles of a block, and ``part`` of the output channels.
+
+    The parts of a strip follow each other, so that it is transformed once by each thread that works on it.
+    """
     planes = (m + TAPS - 1) ** 2
     read, write = reader(transforms(m, TAPS).inputs), writer(m, images, activation, bias)
     panel = make_panel(images, rows, vectors, tail)
@@ -59,23 +62,33 @@ def winograd(T, m, images, rows, vectors, tail, activation, bias):
     def loop(
         begin, end, block: int, first: int, x: Pointer, u: Pointer, b: Pointer, y: Pointer, v: Pointer, p: Pointer,
         in_h: int, in_w: int, out_h: int, out_w: int, pad_h: int, pad_w: int,
-        depth: int, outputs: int, lanes: int, strip: int, v_plane: int, p_plane: int,
+        depth: int, outputs: int, lanes: int, strip: int, part: int, v_plane: int, p_plane: int,
         u_plane: int, u_depth: int, u_row: int,
     ):  # fmt: skip
         tiles_w = geometry.ceil_div(out_w, m)
         tiles = geometry.ceil_div(out_h, m) * tiles_w
         x_pixel, y_pixel = depth * lanes, outputs * lanes
+        parts = geometry.ceil_div(outputs, part)
+        ready = -1
         for unit in range(begin, end):
-            low, high = unit * strip, min(tiles, (unit + 1) * strip)
-            for t in range(low, high):
-                i, j = t // tiles_w * m - pad_h, t % tiles_w * m - pad_w
-                read(x, i, j, in_h, in_w, x_pixel, 0, x_pixel, at(v, (t - low) * x_pixel), v_plane)
+            this = unit // parts
+            k = (unit - this * parts) * part
+            channels = min(part, outputs - k)
+            low, high = this * strip, min(tiles, (this + 1) * strip)
+            if ready != this:
+                for t in range(low, high):
+                    i, j = t // tiles_w * m - pad_h, t % tiles_w * m - pad_w
+                    read(x, i, j, in_h, in_w, x_pixel, 0, x_pixel, at(v, (t - low) * x_pixel), v_plane)
+                ready = this
+            wide = u_row if images else 1  # elements from the filters of one output channel to the next
             for e in range(planes):
-                panel(at(v, e * v_plane), at(u, e * u_plane), at(p, e * p_plane), high - low, (1, 1, 1, depth),
-                      (0, 0, 0, lanes), (0, 0, 0, u_depth), x_pixel, y_pixel, u_row, outputs)  # fmt: skip
+                panel(at(v, e * v_plane), at(u, e * u_plane + k * wide), at(p, e * p_plane + k * lanes), high - low,
+                      (1, 1, 1, depth), (0, 0, 0, lanes), (0, 0, 0, u_depth), x_pixel, y_pixel, u_row,
+                      channels)  # fmt: skip
             for t in range(low, high):
                 i, j = t // tiles_w * m, t % tiles_w * m
-                write(at(p, (t - low) * y_pixel), p_plane, b, y, i, j, out_h, out_w, y_pixel, 0, y_pixel)
+                write(at(p, (t - low) * y_pixel + k * lanes), p_plane, b, y, i, j, out_h, out_w, y_pixel,
+                      k * lanes, (k + channels) * lanes)  # fmt: skip
 
     return loop
 
@@ -154,6 +167,10 @@ def filter_gradients(T, m):
 SIZES = (4, 2)
 #: Tiles that are transformed together: few, so that they stay in the second-level cache.
 STRIP = 4
+#: The same with channels in lanes, where a tile is of one image.
+LONE_STRIP = 16
+#: Units at the least, if there are channels enough to divide.
+LONE_UNITS = 8
 #: Cycles for a byte of transformed filters of up to so many bytes, from the caches and from memory (measured).
 STREAMING = ((4 << 20, 0.02), (24 << 20, 0.2), (math.inf, 0.35))
 
@@ -198,7 +215,7 @@ def choose(attrs, w, x, y, weights: bool = False) -> Plan | None:
         if plan.batch:
             traffic = 0.06 * 4 * planes * tiles * y.blocks * x.channels * LANES * (y.channels / LANES)
         else:
-            traffic = _traffic(4 * planes * filters, 2 + ceil_div(tiles, STRIP) * y.blocks)
+            traffic = _traffic(4 * planes * filters, 2 + ceil_div(tiles, STRIP if images else LONE_STRIP) * y.blocks)
         return products + transforms + traffic
 
     forms = (False, True) if images and y.channels % LANES == 0 else (False,)
@@ -226,13 +243,15 @@ def correlate(program, plan: Plan, x, w, bias, y, padding, transposed, activatio
     u = program.whole(y.dtype, grid.planes * u_plane)
     constants: tuple[int, ...] = (source.width, *source.strides, u_plane, source.padded)
     program.step(transform_filters(y.dtype, m=m), (w,), (u,), constants, source.lines)
-    strip = min(STRIP, grid.tiles)
+    strip, part = min(STRIP if images else LONE_STRIP, grid.tiles), outputs
     itemsize = y.dtype.itemsize
     if images:
         rows, vectors = choose_tile(itemsize, outputs, [(strip, 1)], cut_rows=True)
         u_depth, u_row = (source.padded, 1) if transposed else (1, source.padded)
     else:
-        rows, vectors = choose_tile(itemsize, strip, [(ceil_div(outputs, LANES), 1)], cut_rows=False)
+        while ceil_div(grid.tiles, strip) * (outputs // part) < LONE_UNITS and part % (2 * LANES) == 0:
+            part //= 2
+        rows, vectors = choose_tile(itemsize, strip, [(part // LANES, 1)], cut_rows=False)
         u_depth, u_row = source.padded, 0
     v_plane, p_plane = plane_size(strip * depth * x.lanes), plane_size(strip * outputs * y.lanes)
     work = [program.per_thread(y.dtype, grid.planes * plane) for plane in (v_plane, p_plane)]
@@ -241,9 +260,11 @@ def correlate(program, plan: Plan, x, w, bias, y, padding, transposed, activatio
         activation=activation, bias=bias is not None,
     )  # fmt: skip
     constants = (
-        *x.spatial, *y.spatial, *padding, depth, outputs, x.lanes, strip, v_plane, p_plane, u_plane, u_depth, u_row,
+        *x.spatial, *y.spatial, *padding, depth, outputs, x.lanes, strip, part,
+        v_plane, p_plane, u_plane, u_depth, u_row,
     )  # fmt: skip
-    program.step(step, (x, u, bias or u), (y, *work), constants, ceil_div(grid.tiles, strip), flops=flops)
+    units = ceil_div(grid.tiles, strip) * ceil_div(outputs, part)
+    program.step(step, (x, u, bias or u), (y, *work), constants, units, flops=flops)
 
 
 def correlate_weights(program, plan: Plan, g, x, w, padding, flops) -> None:
