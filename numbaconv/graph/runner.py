@@ -34,7 +34,7 @@ class Plan:
     """
 
     def __init__(self, graph: Graph, threads: int, on_compile: OnCompile | None = None, frozen: bool = False) -> None:
-        assembly = Assembly(graph)
+        assembly = Assembly(graph, frozen)
         self.has_run, self.frozen = False, frozen
         self.leaf_specs = [t.spec for t in graph.leaves]
         self.input_positions = [i for i, source in enumerate(graph.sources) if source is None]

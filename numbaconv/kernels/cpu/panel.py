@@ -15,7 +15,8 @@ from .vector import at
 def make_panel(images: bool, rows: int, vectors: int, tail: int):
     """A function (x, w, y, width, counts, x_strides, w_strides, x_next, y_next, w_row, outputs) for use in kernels.
 
-    ``width`` pixels that lie ``x_next`` and ``y_next`` apart.  ``tail``: ``outputs`` modulo ``rows`` (images in lanes).
+    ``width`` pixels that lie ``x_next`` and ``y_next`` apart; filters of output channels (or of vectors of them) lie
+    ``w_row`` apart.  ``tail``: ``outputs`` modulo ``rows`` (images in lanes).
     """
     if images:
         wide, single = product(rows, vectors), product(rows, 1)
@@ -55,13 +56,13 @@ def make_panel(images: bool, rows: int, vectors: int, tail: int):
             if width >= rows:
                 j = min(j, width - rows)
                 for k in range(0, outputs, vectors * LANES):
-                    xj, yj = at(x, j * x_next), at(y, j * y_next + k)
-                    wide(xj, at(w, k), yj, counts, x_strides, w_strides, x_next, LANES, y_next, LANES, outputs - k)
+                    xj, yj, wk = at(x, j * x_next), at(y, j * y_next + k), at(w, k // LANES * w_row)
+                    wide(xj, wk, yj, counts, x_strides, w_strides, x_next, w_row, y_next, LANES, outputs - k)
                 j += rows
             else:
                 for k in range(0, outputs, vectors * LANES):
-                    xj, yj = at(x, j * x_next), at(y, j * y_next + k)
-                    single(xj, at(w, k), yj, counts, x_strides, w_strides, x_next, LANES, y_next, LANES, outputs - k)
+                    xj, yj, wk = at(x, j * x_next), at(y, j * y_next + k), at(w, k // LANES * w_row)
+                    single(xj, wk, yj, counts, x_strides, w_strides, x_next, w_row, y_next, LANES, outputs - k)
                 j += 1
 
     return panel_of_images if images else panel_of_channels
@@ -93,12 +94,15 @@ def tiles_along_vectors(make, height: int, vectors: int, vector_tail: int, p_vec
     return walk
 
 
-def choose_tile(itemsize: int, rows: int, runs: list[tuple[int, int]], cut_rows: bool) -> tuple[int, int]:
+def choose_tile(
+    itemsize: int, rows: int, runs: list[tuple[int, int]], cut_rows: bool, overlap: bool = False
+) -> tuple[int, int]:
     """The register tile that takes the fewest cycles for ``rows`` x each of ``runs`` (length, how often).
 
     Two multiply-adds and two loads a cycle, a latency of four cycles.  With images in lanes (``cut_rows``) a tail of
     rows is a tile of its own, and a run shorter than the tile is done vector by vector; with channels in lanes a tail's
-    rows are done one by one, and vectors beyond the run are masked.
+    rows are done one by one (or, where tiles may ``overlap``, by a tile that repeats some), and vectors beyond the run
+    are masked.
     """
     registers = 1 if itemsize == 4 else 2
 
@@ -108,6 +112,8 @@ def choose_tile(itemsize: int, rows: int, runs: list[tuple[int, int]], cut_rows:
     def cost(tile: tuple[int, int]) -> float:
         m, v = tile
         whole, tail = divmod(rows, m)
+        if overlap and whole and tail:
+            whole, tail = whole + 1, 0
         total = 0.0
         for length, often in runs:
             fits = length >= v or not cut_rows
