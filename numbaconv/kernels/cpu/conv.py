@@ -13,7 +13,7 @@ import math
 
 from numba import njit
 
-from . import depthwise, gathered, geometry, winograd
+from . import depthwise, gathered, geometry, pointwise, winograd
 from .activation import ACTIVATIONS
 from .filter import filter_strides
 from .geometry import inside, taps_at, three
@@ -391,8 +391,11 @@ def lower_conv(program, node, inputs, outputs):
         winograd.correlate(program, plan, x, w, bias, y, before[1:], False, activation, node.flops)
         return
     kernel_ = three(w.shape[2:], 1)
-    dimensions = _dimensions(three(y.spatial, 1), three(x.spatial, 1), kernel_, stride, before, dilation)
     strides = filter_strides(w, y.lanes, groups)
+    if pointwise.serves(y.lanes, kernel_, before, groups, stride, y.spatial):
+        pointwise.correlate(program, x, w, bias, y, strides, stride, activation, node.flops)
+        return
+    dimensions = _dimensions(three(y.spatial, 1), three(x.spatial, 1), kernel_, stride, before, dilation)
     _correlate(program, x, w, bias, y, dimensions, strides, groups, activation, node.flops)
 
 
@@ -417,13 +420,16 @@ def lower_conv_input_grad(program, node, inputs, outputs):
         winograd.correlate(program, plan, g, w, None, x, padding, True, None, node.flops)
         return
     kernel_ = three(w.shape[2:], 1)
+    strides = filter_strides(w, x.lanes, groups, transposed=True)
+    if pointwise.serves(x.lanes, kernel_, before, groups, stride, g.spatial):
+        pointwise.correlate_input(program, g, w, x, strides, stride, node.flops)
+        return
     dimensions = []
     for o, i, k, s, d, p in zip(
         three(x.spatial, 1), three(g.spatial, 1), kernel_, stride, dilation, before, strict=True
     ):
         common = math.gcd(s, d)
         dimensions.append((o, i, k, s, s // common, 1, -(d // common), p, d))
-    strides = filter_strides(w, x.lanes, groups, transposed=True)
     _correlate(program, g, w, None, x, dimensions, strides, groups, None, node.flops)
 
 
@@ -442,6 +448,9 @@ def lower_conv_weight_grad(program, node, inputs, outputs):
         dimensions = _dimensions(out_sizes, in_sizes, kernel_, stride, before, dilation)
         partials, copies, strides = depthwise.correlate_weights(program, x, g, dimensions, node.flops)
         _sum_copies(program, partials, copies, w, (1, 1, math.prod(kernel_)), strides)
+        return
+    if pointwise.serves_weights(x.lanes, kernel_, before, groups, x.channels):
+        pointwise.correlate_weights(program, x, g, w, stride, node.flops)
         return
     images = x.lanes > 1
     if gathered.serves(x.lanes, kernel_, x.channels, groups, dilation):

@@ -1,0 +1,300 @@
+"""1 x 1 convolution with images in lanes: products of matrices whose columns are all pixels of a block, row after row.
+
+Forward and input gradient: a unit is a register tile of pixels by some of the channels.  Where a row has few pixels,
+those that a stride picks are copied together first (or the gradient's spread afterwards).
+
+Weight gradient: it sums over pixels and images, so one operand must have its channels in vectors.  A few pixels at a
+time are turned into a thread's workspace, small enough for the first-level cache, and all of the other operand's
+channels are broadcast against them: neither operand goes through memory more than once.  The operand with fewer
+channels is turned, for its pixels cost the same however many products they enter.
+"""
+
+import math
+
+from numba import njit
+
+from .activation import ACTIVATIONS
+from .geometry import three
+from .lowering import ceil_div
+from .native import Ints, Pointer, kernel
+from .panel import choose_tile, make_panel, tiles_along_vectors
+from .target import LANES
+from .tile import product
+from .vector import at, load, splat, store, store_first, transpose
+
+#: Tiles of pixels that give threads enough to share; fewer are cut by channels as well.
+MOST_PIXEL_UNITS = 64
+
+#: Rows of fewer pixels waste much of a tile.
+SHORT_ROW = 14
+
+#: Units of the weight gradient, and pixels that are worth partial sums of their own.
+WEIGHT_UNITS = 8
+LEAST_SECTION = 96
+
+#: Turned pixels that a tile reads: half of a first-level cache.
+TURNED_BYTES = 24 * 1024
+
+#: How many pixels ahead a tile asks for what it broadcasts: few lines of each pixel, far from the next one's.
+PIXELS_AHEAD = 4
+
+
+# ------------------------------------------------------------------------------------------ forward and input gradient
+
+
+@kernel
+def move_pixels(T, spread):
+    """The pixels that a stride picks, one after another; ``spread``: those put back, and zeros elsewhere.
+
+    A unit is a pixel of the result; ``sizes`` are the picked rows and columns, ``full`` those they are picked from.
+    """
+
+    def loop(
+        begin, end, block: int, first: int, x: Pointer, y: Pointer,
+        sizes: Ints(2), full: Ints(3), stride: Ints(3), line: int,
+    ):  # fmt: skip
+        _, rows, columns = full if spread else (0, *sizes)
+        for unit in range(begin, end):
+            d, h, w = unit // (rows * columns), unit // columns % rows, unit % columns
+            to = at(y, unit * line)
+            if spread:
+                picked = d % stride[0] + h % stride[1] + w % stride[2] == 0
+                d, h, w = d // stride[0], h // stride[1], w // stride[2]
+                here = at(x, ((d * sizes[0] + h) * sizes[1] + w) * line)
+            else:
+                picked = True
+                here = at(x, ((d * stride[0] * full[1] + h * stride[1]) * full[2] + w * stride[2]) * line)
+            for i in range(0, line, LANES):
+                store(to, i, load(here, i) if picked else splat(to, 0.0))
+
+    return loop
+
+
+@kernel
+def multiply_pixels(T, rows, vectors, tail, activation, bias):
+    """A unit is ``vectors`` pixels by ``part`` output channels, whole tiles of them but for the last ``tail``."""
+    panel, last_panel = make_panel(True, rows, vectors, 0), make_panel(True, rows, vectors, tail)
+    act = ACTIVATIONS[activation] if activation else None
+
+    @njit(error_model="numpy")
+    def finish(y, b, pixels, channels, y_pixel):
+        for j in range(pixels):
+            for k in range(channels):
+                v = load(y, j * y_pixel + k * LANES)
+                if bias:
+                    v = v + b[k]
+                if activation:
+                    v = act(v)
+                store(y, j * y_pixel + k * LANES, v)
+
+    def loop(
+        begin, end, block: int, first: int, x: Pointer, w: Pointer, b: Pointer, y: Pointer,
+        pixels: int, depth: int, outputs: int, part: int, w_depth: int, w_row: int,
+    ):  # fmt: skip
+        units = (pixels + vectors - 1) // vectors
+        counts, xs, ws = (1, 1, 1, depth), (0, 0, 0, LANES), (0, 0, 0, w_depth)
+        x_pixel, y_pixel = depth * LANES, outputs * LANES
+        for unit in range(begin, end):
+            k = unit // units * part
+            j = unit % units * vectors
+            width, channels = min(vectors, pixels - j), min(part, outputs - k)
+            xj, wk, yj = at(x, j * x_pixel), at(w, k * w_row), at(y, j * y_pixel + k * LANES)
+            if k + part < outputs:
+                panel(xj, wk, yj, width, counts, xs, ws, x_pixel, y_pixel, w_row, channels)
+            else:
+                last_panel(xj, wk, yj, width, counts, xs, ws, x_pixel, y_pixel, w_row, channels)
+            if bias or activation:
+                finish(yj, at(b, k), width, channels, y_pixel)
+
+    return loop
+
+
+def serves(lanes, filter_size, padding, groups, stride, picked) -> bool:
+    """Whether a forward pass or input gradient is done here; a stride picks ``picked`` pixels in each direction."""
+    if not _is_product(lanes, filter_size, padding, groups) or math.prod(picked) == 1:
+        return False
+    return math.prod(stride) == 1 or picked[-1] < SHORT_ROW
+
+
+def _is_product(lanes, filter_size, padding, groups) -> bool:
+    return lanes > 1 and math.prod(filter_size) == 1 and not any(padding) and groups == 1
+
+
+def correlate(program, x, w, bias, y, strides, stride, activation, flops) -> None:
+    """Append the steps of y = w x; ``strides`` are those of the filter."""
+    few = x
+    if math.prod(stride) > 1:
+        few = program.per_block(y, y.pixels * x.channels * x.lanes)
+        constants = (*_grid(y, x, stride), x.channels * x.lanes)
+        program.step(move_pixels(x.dtype, spread=False), (x,), (few,), constants, y.pixels, late=True)
+    _multiply(program, few, w, bias, y, (y.pixels, x.channels, y.channels), strides, activation, flops)
+
+
+def correlate_input(program, g, w, x, strides, stride, flops) -> None:
+    """Append the steps of the input gradient x of output gradient g; ``strides`` are those of the transposed filter."""
+    few = program.per_block(x, g.pixels * x.channels * x.lanes) if math.prod(stride) > 1 else x
+    _multiply(program, g, w, None, few, (g.pixels, g.channels, x.channels), strides, None, flops)
+    if few is not x:
+        constants = (*_grid(g, x, stride), x.channels * x.lanes)
+        program.step(move_pixels(x.dtype, spread=True), (few,), (x,), constants, x.pixels)
+
+
+def _grid(picked, full, stride) -> tuple[int, ...]:
+    return (*three(picked.spatial, 1)[1:], *three(full.spatial, 1), *stride)
+
+
+def _multiply(program, x, w, bias, y, sizes, strides, activation, flops) -> None:
+    """Append the product of w and x, whose ``sizes`` are pixels, channels of x, and channels of y."""
+    pixels, depth, outputs = sizes
+    rows, vectors = choose_tile(y.dtype.itemsize, outputs, [(pixels, 1)], cut_rows=True)
+    units, part = ceil_div(pixels, vectors), outputs
+    if units < MOST_PIXEL_UNITS:
+        part = ceil_div(ceil_div(outputs, rows), 2) * rows
+    parts = ceil_div(outputs, part)
+    step = multiply_pixels(
+        y.dtype, rows=rows, vectors=vectors, tail=(outputs - (parts - 1) * part) % rows,
+        activation=activation, bias=bias is not None,
+    )  # fmt: skip
+    constants = (pixels, depth, outputs, part, strides.depth, strides.output)
+    # Without a bias the operand is still there, and not read.
+    program.step(step, (x, w, bias or w), (y,), constants, units * parts, flops=flops)
+
+
+# ------------------------------------------------------------------------------------------------ weight gradient
+
+
+@kernel
+def multiply_gradients(T, rows, vectors, row_tail, vector_tail, last_tail):
+    """Partial weight gradients; a unit is a section of pixels and ``part`` vectors of the turned operand's channels.
+
+    t is turned, a broadcast; p is [section][a's channels][t's channels].  ``vector_tail``: vectors of a part modulo
+    ``vectors``; ``last_tail``: those of the last part.
+    """
+
+    def make(height, width):
+        return product(height, width, PIXELS_AHEAD)
+
+    def across(tail):
+        """Products of turned pixels with all channels of a; the last tile of a part has ``tail`` vectors."""
+        tall = tiles_along_vectors(make, rows, vectors, tail, LANES)
+        short = tiles_along_vectors(make, max(row_tail, 1), vectors, tail, LANES)
+
+        @njit(error_model="numpy")
+        def products(t, a, p, width, channels, counts, t_strides, a_strides, p_row, again):
+            whole = channels // rows * rows
+            for k in range(0, whole, rows):
+                tall(t, at(a, k * LANES), at(p, k * p_row), width, counts, t_strides, a_strides, p_row, again)
+            if row_tail:
+                short(t, at(a, whole * LANES), at(p, whole * p_row), width, counts, t_strides, a_strides, p_row, again)
+
+        return products
+
+    products, last_products = across(vector_tail), across(last_tail)
+
+    def loop(
+        begin, end, block: int, first: int, t: Pointer, a: Pointer, p: Pointer, work: Pointer,
+        pixels: int, picked: Ints(2), full: Ints(2), stride: Ints(3), t_channels: int, a_channels: int,
+        t_vectors: int, part: int, sections: int, at_once: int,
+    ):  # fmt: skip
+        parts = (t_vectors + part - 1) // part
+        p_row = t_vectors * LANES
+        line = vectors * LANES  # of the workspace: [tile][pixel][image][vectors]
+        panel = at_once * LANES * line
+        for unit in range(begin, end):
+            section, v = unit // parts, unit % parts * part
+            wide = min(part, t_vectors - v)
+            low, high = section * pixels // sections, (section + 1) * pixels // sections
+            pv = at(p, section * a_channels * p_row + v * LANES)
+            for start in range(low, high, at_once):
+                count = min(at_once, high - start)
+                for j in range(count):
+                    d, h, w = (
+                        (start + j) // (picked[0] * picked[1]), (start + j) // picked[1] % picked[0],
+                        (start + j) % picked[1],
+                    )  # fmt: skip
+                    place = (d * stride[0] * full[0] + h * stride[1]) * full[1] + w * stride[2]
+                    source = at(t, (place * t_channels + v * LANES) * LANES)
+                    for i in range(wide):
+                        target = at(work, i // vectors * panel + j * LANES * line + i % vectors * LANES)
+                        transpose(at(source, i * LANES * LANES), LANES, target, line)
+                counts = (1, 1, count, LANES)
+                t_strides, a_strides = (0, 0, LANES * line, line), (0, 0, a_channels * LANES, 1)
+                here = at(a, start * a_channels * LANES)
+                again = 1 if first == 0 or start > low else 0
+                for i in range(0, wide, vectors):
+                    turned, to, width = at(work, i // vectors * panel), at(pv, i * LANES), min(vectors, wide - i)
+                    if v + wide < t_vectors:
+                        products(turned, here, to, width, a_channels, counts, t_strides, a_strides, p_row, again)
+                    else:
+                        last_products(turned, here, to, width, a_channels, counts, t_strides, a_strides, p_row, again)
+
+    return loop
+
+
+@kernel
+def sum_sections(T, transposed):
+    """Ordered sum of ``copies`` partial gradients [rows][line]; a unit is a row, or ``LANES`` rows of the transpose."""
+
+    @njit(error_model="numpy")
+    def total(p, copies, distance):
+        v = load(p, 0)
+        for i in range(1, copies):
+            v = v + load(p, i * distance)
+        return v
+
+    def loop(
+        begin, end, block: int, first: int, p: Pointer, w: Pointer, work: Pointer,
+        copies: int, distance: int, rows: int, columns: int, line: int,
+    ):  # fmt: skip
+        if transposed:
+            for unit in range(begin, end):
+                for k in range(0, rows, LANES):
+                    for i in range(LANES):
+                        store(work, i * LANES, total(at(p, (k + i) * line + unit * LANES), copies, distance))
+                    transpose(work, LANES, at(w, unit * LANES * rows + k), rows)
+        else:
+            for unit in range(begin, end):
+                for c in range(0, columns, LANES):
+                    v = total(at(p, unit * line + c), copies, distance)
+                    store_first(w, unit * columns + c, v, columns - c)
+
+    return loop
+
+
+def serves_weights(lanes, filter_size, padding, groups, channels: int) -> bool:
+    """Whether a weight gradient is done here: ``channels`` of the input that fill vectors well enough."""
+    if not _is_product(lanes, filter_size, padding, groups):
+        return False
+    return channels > LANES and 4 * channels >= 3 * ceil_div(channels, LANES) * LANES
+
+
+def correlate_weights(program, x, g, w, stride, flops) -> None:
+    """Append the steps of the weight gradient w of output gradient g and input x."""
+    whole = x.channels % LANES == g.channels % LANES == 0
+    transposed = g.channels < x.channels and whole and math.prod(stride) == 1
+    t, a = (g, x) if transposed else (x, g)
+    t_vectors = ceil_div(t.channels, LANES)
+    sections = 1
+    while sections < WEIGHT_UNITS and g.pixels >= 2 * sections * LEAST_SECTION:
+        sections *= 2
+    part = ceil_div(t_vectors, WEIGHT_UNITS // sections)
+    rows, vectors = choose_tile(x.dtype.itemsize, a.channels, [(part, 1)], cut_rows=True)
+    parts = ceil_div(t_vectors, part)
+    at_once = max(1, TURNED_BYTES // (LANES * vectors * LANES * x.dtype.itemsize))
+    step = multiply_gradients(
+        x.dtype, rows=rows, vectors=vectors, row_tail=a.channels % rows, vector_tail=part % vectors if parts > 1 else 0,
+        last_tail=(t_vectors - (parts - 1) * part) % vectors,
+    )  # fmt: skip
+    line = t_vectors * LANES
+    partials = program.per_group(x, sections * a.channels * line)
+    work = program.per_thread(x.dtype, ceil_div(part, vectors) * vectors * LANES * LANES * at_once)
+    constants = (
+        g.pixels, *three(g.spatial, 1)[1:], *three(t.spatial, 1)[1:], *stride, t.channels, a.channels, t_vectors, part,
+        sections, at_once,
+    )  # fmt: skip
+    program.step(step, (t, a), (partials, work), constants, sections * parts, flops=flops)
+    work = program.per_thread(w.dtype, LANES * LANES)
+    copies = partials.copies * sections
+    constants = (copies, a.channels * line, a.channels, t.channels, line)
+    units = ceil_div(t.channels, LANES) if transposed else a.channels
+    program.step(sum_sections(w.dtype, transposed=transposed), (partials,), (w, work), constants, units, whole=True)
