@@ -17,6 +17,7 @@ from ..ops.core import Operator, set_eager
 from .graph import Graph, Variable
 from .layout import Assembly
 from .memory import plan_memory
+from .rematerialise import rematerialise
 from .schedule import schedule, split_constant
 
 #: Called once for each plan, after its first run, with the executable and its inputs; see ``numbaconv.bench.debug``.
@@ -40,7 +41,7 @@ class Plan:
         self.input_positions = [i for i, source in enumerate(graph.sources) if source is None]
         self.updated = {i for i, t in enumerate(graph.leaves) if any(t is leaf for leaf, _ in graph.updates)}
         self.output_specs = [t.spec for t in graph.outputs]
-        steps = assembly.program.steps
+        steps = rematerialise(assembly.program.steps, threads, assembly.outputs)
         once, always = split_constant(steps, self.input_positions) if frozen else ([], steps)
         self.phases = schedule(once, threads)
         self.prepared = len(self.phases)

@@ -114,7 +114,7 @@ class Step:
     """One kernel with its operands; ``units`` are what the runner may divide among threads.
 
     A ``late`` step makes another form of a value and is best run just before that is read: its result would only fill
-    memory and caches until then.
+    memory and caches until then.  A ``cheap`` one takes a pass over its operands and may be run again.
     """
 
     kernel: Specialised
@@ -127,6 +127,7 @@ class Step:
     label: str
     flops: float = 0.0
     late: bool = False
+    cheap: bool = False
 
 
 @dataclass
@@ -147,6 +148,7 @@ class Program:
         whole: bool = False,
         flops: float = 0.0,
         late: bool = False,
+        cheap: bool = False,
     ) -> None:
         """Append a step; it works on blocks if any of its operands does and ``whole`` is not asked for."""
         blocks = [b.blocks for b in (*inputs, *outputs) if b.space == "block"]
@@ -163,6 +165,7 @@ class Program:
                 self.label or kernel.label,
                 flops,
                 late,
+                cheap,
             )
         )
 
