@@ -20,13 +20,17 @@ from .native import Ints, Pointer, kernel
 from .panel import choose_tile, make_panel, tiles_along_vectors
 from .target import LANES
 from .tile import product
-from .vector import at, load, splat, store, store_first, transpose
+from .vector import at, load, load_first, splat, store, store_first, transpose
 
 #: Tiles of pixels that give threads enough to share; fewer are cut by channels as well.
 MOST_PIXEL_UNITS = 64
 
 #: Rows of fewer pixels waste much of a tile.
 SHORT_ROW = 14
+
+#: Filters that fill a second-level cache are packed for the input gradient, which otherwise reads half a line of them
+#: at a time, each far from the next one, and all in a few sets of the cache.
+PACKED_ELEMENTS = 256 * 1024
 
 #: Units of the weight gradient, and pixels that are worth partial sums of their own.
 WEIGHT_UNITS = 8
@@ -71,9 +75,27 @@ def move_pixels(T, spread):
 
 
 @kernel
-def multiply_pixels(T, rows, vectors, tail, activation, bias):
-    """A unit is ``vectors`` pixels by ``part`` output channels, whole tiles of them but for the last ``tail``."""
-    panel, last_panel = make_panel(True, rows, vectors, 0), make_panel(True, rows, vectors, tail)
+def pack_rows(T):
+    """A matrix [depth][channels] as [channels / LANES][depth][LANES]; a unit is a row of the matrix.
+
+    The last group is padded with zeros.
+    """
+
+    def loop(begin, end, block: int, first: int, w: Pointer, u: Pointer, depth: int, channels: int):
+        for unit in range(begin, end):
+            for c in range(0, channels, LANES):
+                store(u, c * depth + unit * LANES, load_first(w, unit * channels + c, channels - c))
+
+    return loop
+
+
+@kernel
+def multiply_pixels(T, rows, vectors, tail, last_tail, activation, bias):
+    """A unit is ``vectors`` pixels by ``part`` output channels, of which ``group`` lie ``w_group`` elements apart.
+
+    ``tail``: channels of a group modulo ``rows``; ``last_tail``: those of the last group.
+    """
+    panel, last_panel = make_panel(True, rows, vectors, tail), make_panel(True, rows, vectors, last_tail)
     act = ACTIVATIONS[activation] if activation else None
 
     @njit(error_model="numpy")
@@ -89,22 +111,23 @@ def multiply_pixels(T, rows, vectors, tail, activation, bias):
 
     def loop(
         begin, end, block: int, first: int, x: Pointer, w: Pointer, b: Pointer, y: Pointer,
-        pixels: int, depth: int, outputs: int, part: int, w_depth: int, w_row: int,
+        pixels: int, depth: int, outputs: int, part: int, group: int, w_group: int, w_depth: int, w_row: int,
     ):  # fmt: skip
         units = (pixels + vectors - 1) // vectors
         counts, xs, ws = (1, 1, 1, depth), (0, 0, 0, LANES), (0, 0, 0, w_depth)
         x_pixel, y_pixel = depth * LANES, outputs * LANES
         for unit in range(begin, end):
-            k = unit // units * part
-            j = unit % units * vectors
-            width, channels = min(vectors, pixels - j), min(part, outputs - k)
-            xj, wk, yj = at(x, j * x_pixel), at(w, k * w_row), at(y, j * y_pixel + k * LANES)
-            if k + part < outputs:
-                panel(xj, wk, yj, width, counts, xs, ws, x_pixel, y_pixel, w_row, channels)
-            else:
-                last_panel(xj, wk, yj, width, counts, xs, ws, x_pixel, y_pixel, w_row, channels)
+            first_k, j = unit // units * part, unit % units * vectors
+            width, end_k = min(vectors, pixels - j), min(first_k + part, outputs)
+            xj, yj = at(x, j * x_pixel), at(y, j * y_pixel)
+            for k in range(first_k, end_k, group):
+                wk, yk = at(w, k // group * w_group), at(yj, k * LANES)
+                if k + group <= outputs:
+                    panel(xj, wk, yk, width, counts, xs, ws, x_pixel, y_pixel, w_row, group)
+                else:
+                    last_panel(xj, wk, yk, width, counts, xs, ws, x_pixel, y_pixel, w_row, outputs - k)
             if bias or activation:
-                finish(yj, at(b, k), width, channels, y_pixel)
+                finish(at(yj, first_k * LANES), at(b, first_k), width, end_k - first_k, y_pixel)
 
     return loop
 
@@ -146,18 +169,25 @@ def _grid(picked, full, stride) -> tuple[int, ...]:
 def _multiply(program, x, w, bias, y, sizes, strides, activation, flops) -> None:
     """Append the product of w and x, whose ``sizes`` are pixels, channels of x, and channels of y."""
     pixels, depth, outputs = sizes
-    rows, vectors = choose_tile(y.dtype.itemsize, outputs, [(pixels, 1)], cut_rows=True)
-    units, part = ceil_div(pixels, vectors), outputs
+    packed = strides.output == 1 and w.elements >= PACKED_ELEMENTS
+    rows, vectors = choose_tile(y.dtype.itemsize, LANES if packed else outputs, [(pixels, 1)], cut_rows=True)
+    step = LANES if packed else rows
+    units, part = ceil_div(pixels, vectors), ceil_div(outputs, step) * step
     if units < MOST_PIXEL_UNITS:
-        part = ceil_div(ceil_div(outputs, rows), 2) * rows
-    parts = ceil_div(outputs, part)
+        part = ceil_div(ceil_div(outputs, step), 2) * step
+    group, w_group, w_depth, w_row = part, part * strides.output, strides.depth, strides.output
+    if packed:
+        group, w_group, w_depth, w_row = LANES, LANES * depth, LANES, 1
+        u = program.whole(w.dtype, ceil_div(outputs, LANES) * w_group)
+        program.step(pack_rows(w.dtype), (w,), (u,), (depth, outputs), depth)
+        w = u
     step = multiply_pixels(
-        y.dtype, rows=rows, vectors=vectors, tail=(outputs - (parts - 1) * part) % rows,
+        y.dtype, rows=rows, vectors=vectors, tail=group % rows, last_tail=outputs % group % rows,
         activation=activation, bias=bias is not None,
     )  # fmt: skip
-    constants = (pixels, depth, outputs, part, strides.depth, strides.output)
+    constants = (pixels, depth, outputs, part, group, w_group, w_depth, w_row)
     # Without a bias the operand is still there, and not read.
-    program.step(step, (x, w, bias or w), (y,), constants, units * parts, flops=flops)
+    program.step(step, (x, w, bias or w), (y,), constants, units * ceil_div(outputs, part), flops=flops)
 
 
 # ------------------------------------------------------------------------------------------------ weight gradient
