@@ -1030,16 +1030,16 @@ def test_older_instruction_sets_convolve(instruction_set: str) -> None:
 
 
 def chain(batch: int = 2 * LANES) -> tuple[Graph, list[np.ndarray]]:
-    """Two convolutions with a normalised, rectified activation between them, and their weights' gradients."""
+    """Two convolutions, each with a normalised, rectified activation behind it, and their weights' gradients."""
     rng = np.random.default_rng(0)
-    x, *weights = (rng.standard_normal(s, np.float32) for s in ((batch, 3, 8, 8), (32, 3, 3, 3), (32, 32, 3, 3)))
-    graph = Graph()
-    leaves = [graph.leaf(Variable(w)) for w in weights]
-    scale, shift = (graph.leaf(rng.standard_normal(32, np.float32)) for _ in range(2))
-    y = F.conv2d(graph.input(x.shape), leaves[0], padding=1)
-    y = F.conv2d(F.relu(F.batch_norm(y, None, None, scale, shift, True)), leaves[1], padding=1)
-    graph.output(*gradients(F.sum(F.multiply(y, y)), leaves))
-    return graph, [x]
+    y, graph = rng.standard_normal((batch, 3, 8, 8), np.float32), Graph()
+    inputs, weights, y = [y], [], graph.input(y.shape)
+    for shape in ((32, 3, 3, 3), (32, 32, 3, 3)):
+        weights.append(graph.leaf(Variable(rng.standard_normal(shape, np.float32))))
+        scale, shift = (graph.leaf(rng.standard_normal(32, np.float32)) for _ in range(2))
+        y = F.relu(F.batch_norm(F.conv2d(y, weights[-1], padding=1), None, None, scale, shift, True))
+    graph.output(*gradients(F.sum(F.multiply(y, y)), weights))
+    return graph, inputs
 
 
 def test_activations_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -361,7 +361,8 @@ def _correlate(program, x, w, bias, y, dimensions, w_strides, groups, activation
             tile = vectors * LANES
             part = min(outputs, max(1, PART_BYTES // (filters * tile)) * tile)
     kernel_ = correlate(
-        y.dtype, images=images, rows=rows, vectors=vectors, tail=outputs % rows if images else 0,
+        y.dtype, images=images, rows=rows, vectors=vectors,
+        tail=outputs % rows if images else ceil_div(outputs, LANES) % vectors,
         activation=activation, bias=bias is not None,
     )  # fmt: skip
     in_sizes = tuple(d[1] for d in dimensions)

@@ -264,7 +264,8 @@ def correlate(program, plan: Plan, x, w, bias, y, padding, transposed, activatio
     v_plane, p_plane = plane_size(strip * depth * x.lanes), plane_size(strip * outputs * y.lanes)
     work = [program.per_thread(y.dtype, grid.planes * plane) for plane in (v_plane, p_plane)]
     step = winograd(
-        y.dtype, m=m, images=images, rows=rows, vectors=vectors, tail=outputs % rows if images else 0,
+        y.dtype, m=m, images=images, rows=rows, vectors=vectors,
+        tail=outputs % rows if images else part // LANES % vectors,
         activation=activation, bias=bias is not None,
     )  # fmt: skip
     constants = (
