@@ -295,7 +295,7 @@ def serves_weights(lanes, filter_size, padding, groups, channels: int) -> bool:
     """Whether a weight gradient is done here: ``channels`` of the input that fill vectors well enough."""
     if not _is_product(lanes, filter_size, padding, groups):
         return False
-    return channels > LANES and 4 * channels >= 3 * ceil_div(channels, LANES) * LANES
+    return channels >= LANES and 4 * channels >= 3 * ceil_div(channels, LANES) * LANES
 
 
 def correlate_weights(program, x, g, w, stride, flops) -> None:
