@@ -19,8 +19,7 @@ class _ConvNd(Module):
 
     The weight has shape ``(out_channels, in_channels / groups, *kernel_size)``, the bias ``(out_channels,)``.
     ``padding`` may also be ``"same"`` or ``"valid"``, or whatever else ``functional`` takes, and ``algo`` is that of
-    ``functional``. Both are filled from
-    U(-b, b), b = 1 / sqrt(fan_in), as in PyTorch.
+    ``functional``. Weight and bias are filled from U(-b, b), b = 1 / sqrt(fan_in), as in PyTorch.
 
     Raises:
         ValueError, TypeError: if an argument cannot be.
