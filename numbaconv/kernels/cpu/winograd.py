@@ -186,10 +186,9 @@ class Plan(NamedTuple):
 def choose(program, attrs, w, x, y, weights: bool = False) -> Plan | None:
     """The plan that takes the fewest cycles for a convolution from x to y, None if the direct algorithm does.
 
-    Counts products (about 1.7 a cycle), transforms (4 cycles a vector of a plane) and the traffic of transformed
+    Counts products (about 1.7 a cycle), transforms (5 cycles a vector of a plane) and the traffic of transformed
     filters (written, unless they are frozen, and read or added to for every strip) or, with the whole batch at once, of
-    transformed tiles.
-    Only float32 is worth it, but what is asked for is done.
+    transformed tiles.  Only float32 is worth it, but what is asked for is done.
     """
     ones = {*attrs["stride"], *attrs["dilation"], attrs["groups"]} == {1} if "stride" in attrs else False
     images = y.lanes > 1
@@ -197,7 +196,8 @@ def choose(program, attrs, w, x, y, weights: bool = False) -> Plan | None:
     if not ones or w.shape[2:] != (TAPS, TAPS) or not (images or (whole_vectors and not weights)):
         return None
     asked = attrs["algo"] == "winograd"
-    if not asked and (attrs["algo"] != "auto" or y.dtype != np.float32):
+    few = weights and x.channels < LANES  # they are read in whole vectors
+    if not asked and (attrs["algo"] != "auto" or y.dtype != np.float32 or few):
         return None
     filters = w.shape[0] * w.shape[1]
     written = 0 if program.frozen else 2
@@ -216,7 +216,7 @@ def choose(program, attrs, w, x, y, weights: bool = False) -> Plan | None:
         planes = (plan.size + TAPS - 1) ** 2
         tiles = math.prod(ceil_div(n, plan.size) for n in y.spatial)
         products = planes * filters * share * tiles * y.blocks / 1.7
-        transforms = 4 * planes * (x.channels + y.channels) * share * tiles * y.blocks
+        transforms = 5 * planes * (x.channels + y.channels) * share * tiles * y.blocks
         if plan.batch:
             traffic = 0.06 * 4 * planes * tiles * y.blocks * x.channels * y.channels
         else:
