@@ -9,11 +9,12 @@ from .graph import Executable, Graph, compile_graph
 from .graph.autodiff import flatten_tree
 
 
-def compile(f: Callable) -> Callable:
+def compile(f: Callable, freeze: bool = False) -> Callable:
     """``f`` without tracing at every call: for each set of shapes and dtypes it is traced and planned once.
 
     What ``f`` reads besides its arguments (parameters, as arrays, by reference) may change in value; Python's control
-    flow in it is fixed at the first call.
+    flow in it is fixed at the first call.  With ``freeze`` these values, too, are those of the first call with the
+    shapes at hand: for inference, where filters are then packed and transformed only once.
     """
     known: dict[tuple, tuple[Executable, Callable]] = {}
 
@@ -26,7 +27,7 @@ def compile(f: Callable) -> Callable:
             graph = Graph()
             results, rebuild_results = flatten_tree(f(*rebuild([graph.input(a.shape, a.dtype) for a in arrays])))
             graph.output(*results)
-            found = known[key] = compile_graph(graph), rebuild_results
+            found = known[key] = compile_graph(graph, freeze=freeze), rebuild_results
         executable, rebuild_results = found
         return rebuild_results(executable.run(arrays))
 

@@ -22,6 +22,7 @@ from numbaconv.graph import Graph, Variable, compile_graph, gradients
 from numbaconv.graph import runner as graph_runner
 from numbaconv.graph.layout import Assembly
 from numbaconv.graph.memory import ALIGNMENT, SLACK, plan_memory
+from numbaconv.graph.rematerialise import rematerialise
 from numbaconv.graph.schedule import schedule
 from numbaconv.kernels.cpu import native, target
 from numbaconv.kernels.cpu import runner as cpu_runner
@@ -200,9 +201,10 @@ def test_buffers_alive_together_never_overlap(threads: int) -> None:
     graphs += [random_step(seed, BATCHES[seed % len(BATCHES)])[0] for seed in range(25)]
     for graph in graphs:
         assembly = Assembly(graph)
-        phases = schedule(assembly.program.steps, threads)
+        steps = rematerialise(assembly.program.steps, threads, assembly.outputs)
+        phases = schedule(steps, threads)
         plan = plan_memory(phases, assembly.outputs)
-        check_order(assembly.program.steps, phases)
+        check_order(steps, phases)
         uses: dict[int, list[tuple[int, int]]] = {}
         buffers = {}
         for p, phase in enumerate(phases):
@@ -218,7 +220,7 @@ def test_buffers_alive_together_never_overlap(threads: int) -> None:
             b, place, (first, *_, last) = buffers[key], plan.places[key], [uses[key][0], *uses[key]]
             assert place.offset % ALIGNMENT == 0
             if place.local:
-                assert first[0] == last[0] and phases[first[0]].depth_first
+                assert first[0] == last[0] and (b.space == "thread" or phases[first[0]].depth_first)
                 local.append((first[0], (first[1], last[1] + 1), (place.offset, place.offset + b.bytes)))
                 assert place.offset + b.bytes <= plan.thread
             else:
@@ -1022,3 +1024,65 @@ def test_older_instruction_sets_convolve(instruction_set: str) -> None:
         *(f"test_ops.py::test_case_with_other_batches[{case}-float32]" for case in (*cases, *more)),
         *(f"test_ops.py::test_case_with_other_batches[{case}-float64]" for case in ("conv2d-2", *more)),
     )
+
+
+# ------------------------------------------------------------------------------------------------ what is run when
+
+
+def chain(batch: int = 2 * LANES) -> tuple[Graph, list[np.ndarray]]:
+    """Two convolutions, each with a normalised, rectified activation behind it, and their weights' gradients."""
+    rng = np.random.default_rng(0)
+    y, graph = rng.standard_normal((batch, 3, 8, 8), np.float32), Graph()
+    inputs, weights, y = [y], [], graph.input(y.shape)
+    for shape in ((32, 3, 3, 3), (32, 32, 3, 3)):
+        weights.append(graph.leaf(Variable(rng.standard_normal(shape, np.float32))))
+        scale, shift = (graph.leaf(rng.standard_normal(32, np.float32)) for _ in range(2))
+        y = F.relu(F.batch_norm(F.conv2d(y, weights[-1], padding=1), None, None, scale, shift, True))
+    graph.output(*gradients(F.sum(F.multiply(y, y)), weights))
+    return graph, inputs
+
+
+def test_activations_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, inputs = chain()
+    plan = compile_graph(graph).plan
+    found = compile_graph(graph).run(inputs)
+    monkeypatch.setattr(graph_runner, "_plans", {})
+    monkeypatch.setattr(graph_runner, "rematerialise", lambda steps, threads, kept: steps)
+    keeping = compile_graph(graph)
+    assert len(plan.steps) > len(keeping.plan.steps)
+    assert plan.memory.shared < keeping.plan.memory.shared
+    for once, again in zip(keeping.run(inputs), found, strict=True):
+        np.testing.assert_array_equal(once, again)
+
+
+def test_other_forms_of_values_are_made_late() -> None:
+    """Turned pixels, which only the weight gradient reads, are not made while the forward pass runs."""
+    steps = [step for phase in compile_graph(chain()[0]).plan.phases for step in phase.steps]
+    turns = [i for i, step in enumerate(steps) if "turn_pixels" in step.kernel.label]
+    losses = [i for i, step in enumerate(steps) if "sum" in step.label]
+    assert turns and min(turns) > min(losses)
+
+
+def test_frozen_functions_prepare_once() -> None:
+    model = nc.models.build("resnet20", num_classes=10).eval()
+    x = np.random.default_rng(0).standard_normal((2, 3, 32, 32), np.float32)
+    frozen, live = nc.compile(model, freeze=True), nc.compile(model)
+    first = frozen(x)
+    assert_close(first, live(x), tolerance=1e-4)
+    for parameter in model.parameters():
+        parameter.data[...] = 0.0
+    np.testing.assert_array_equal(frozen(x), first)
+    assert_close(live(x), np.zeros((2, 10), np.float32))
+    other = frozen(-x)
+    np.testing.assert_array_equal(frozen(x), first)
+    assert np.abs(other - first).max() > 0
+
+
+def test_frozen_work_is_left_out_of_later_runs() -> None:
+    weight = np.random.default_rng(0).standard_normal((16, 16, 3, 3), np.float32)
+    graph = Graph()
+    graph.output(F.conv2d(graph.input((1, 16, 9, 9)), graph.leaf(weight)))
+    plan = compile_graph(graph, freeze=True).plan
+    prepared = [step.kernel.label for phase in plan.phases[: plan.prepared] for step in phase.steps]
+    always = [step.kernel.label for phase in plan.phases[plan.prepared :] for step in phase.steps]
+    assert any("pack" in label for label in prepared) and not any("pack" in label for label in always)

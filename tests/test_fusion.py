@@ -1,6 +1,10 @@
 """Fusion: which passes over memory a plan makes, and that results stay what they were."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -273,3 +277,41 @@ def test_a_norm_is_not_folded_where_the_sums_are_read_again() -> None:
     y = conv.forward(graph.input((LANES, 3, 6, 6)))
     graph.output(norm.forward(y), y)
     assert not any(node.op.name == "scale_filters" for node in fuse(graph))
+
+
+# ------------------------------------------------------------------------------------------------ users' functions
+
+TYPED = """
+import numpy as np
+import numbaconv as nc
+import numbaconv.functional as F
+from numbaconv.kernels.cpu.elementwise import elementwise
+from numbaconv.kernels.cpu.vector import where
+from numbaconv.ops.core import Operator, operator
+
+class Leaky(Operator):
+    def shape(self, x, *, slope):
+        return x
+
+leaky = operator(Leaky)
+
+@elementwise("leaky")
+def leaky_function(x, slope):
+    return where(x < 0.0, x * slope, x)
+
+f = nc.compile(lambda x: F.add(leaky(x, slope=0.25), x))
+print(f(np.array([[-4.0, 2.0]])).tolist())
+"""
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_functions_of_users_join_chains(typed: bool, tmp_path: Path) -> None:
+    """With attributes as parameters, from a file or typed into a console."""
+    script = tmp_path / "script.py"
+    script.write_text(TYPED)
+    command = ["-c", TYPED] if typed else [str(script)]
+    paths = [str(Path(nc.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    done = subprocess.run([sys.executable, *command], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[[-5.0, 4.0]]"

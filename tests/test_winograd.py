@@ -129,3 +129,16 @@ def test_errors() -> None:
             F.conv2d(x, w[:, :1] if "groups" in arguments else w, algo="winograd", **arguments)
     with pytest.raises(ValueError, match="^conv1d: algo 'winograd' needs 3x3 filters"):
         F.conv1d(x[:, :, 0], w[:, :, 0], algo="winograd")
+
+
+def test_layers_take_an_algorithm() -> None:
+    x = normal(LANES, 16, 8, 8)
+    layer = nc.nn.Conv2d(16, 16, 3, padding=1, bias=False, algo="direct", generator=0)
+    exact = conv(x, layer.weight.data, padding=1)
+    assert_close(layer(x), exact, tolerance=2e-6)
+    layer.algo = "winograd"
+    assert_close(layer(x), exact, tolerance=2e-5)
+    assert "algo='winograd'" in repr(layer)
+    layer.algo = "fft"
+    with pytest.raises(ValueError, match="^conv2d: algo must be one of"):
+        layer(x)

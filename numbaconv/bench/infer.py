@@ -62,7 +62,7 @@ def measure_call(session: Session, network: str, batch: int) -> InferRow:
     """One row."""
     images, _ = random_batch(network, batch)
     model = models.build(network).eval()
-    ours = nc.compile(model)
+    ours = nc.compile(model, freeze=True)
     calls: dict[str, Callable[[], Any]] = {"ours": lambda: ours(images)}
     others: dict[str, Callable[[], Any]] = {}
     if session.torch is not None:

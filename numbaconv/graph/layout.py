@@ -10,7 +10,7 @@ import math
 from ..kernels.cpu.lowering import (
     BATCH,
     FILTER,
-    FILTER_TRANSPOSED,
+    FILTERS,
     LOWERINGS,
     PLAIN,
     SAME,
@@ -28,8 +28,8 @@ from .graph import Graph, Node, Tensor
 class Assembly:
     """Buffers and steps of a graph; ``outputs`` are the buffers of its results, in order."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.program = Program()
+    def __init__(self, graph: Graph, frozen: bool = False) -> None:
+        self.program = Program(frozen)
         self.buffers: dict[int, dict[tuple[str, int], Buffer]] = {}  # by tensor, then layout and lanes
         self.outputs: list[Buffer] = []
         nodes = fuse(graph)
@@ -58,8 +58,8 @@ class Assembly:
         """The buffer of ``t`` in a layout, reordered from another if it is not there yet."""
         if layout == PLAIN:
             lanes = 1
-        elif layout == FILTER_TRANSPOSED and lanes > 1:
-            layout = FILTER  # with images in lanes both passes read the same filter
+        elif layout in FILTERS and lanes > 1:
+            layout = FILTER  # with images in lanes all passes read the same filter
         forms = self.buffers[id(t)]
         key = (layout, lanes)
         if key not in forms:

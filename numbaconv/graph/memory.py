@@ -33,8 +33,11 @@ class MemoryPlan:
         return self.shared + threads * self.thread + SLACK
 
 
-def plan_memory(phases: list[Phase], kept: list[Buffer]) -> MemoryPlan:
-    """Place all buffers of ``phases`` but leaves; ``kept`` (results) are bound to memory of their own at each run."""
+def plan_memory(phases: list[Phase], kept: list[Buffer], prepared: int = 0) -> MemoryPlan:
+    """Place all buffers of ``phases`` but leaves; ``kept`` (results) are bound to memory of their own at each run.
+
+    What the first ``prepared`` phases leave for the others stays for good.
+    """
     plan = MemoryPlan()
     spans: dict[int, list[tuple[int, int]]] = {}  # buffer -> (phase, step) of each use
     buffers: dict[int, Buffer] = {}
@@ -50,6 +53,8 @@ def plan_memory(phases: list[Phase], kept: list[Buffer]) -> MemoryPlan:
     for key, uses in spans.items():
         b = buffers[key]
         first, last = uses[0][0], uses[-1][0]
+        if first < prepared <= last:
+            last = len(phases)
         if b.space == "thread" or (b.space == "block" and first == last and phases[first].depth_first):
             assert first == last, "a thread's workspace holds nothing from one phase to the next"
             local.setdefault(first, []).append((uses[0][1], uses[-1][1], _aligned(b.bytes), b))

@@ -17,7 +17,8 @@ from ..ops.core import Operator, set_eager
 from .graph import Graph, Variable
 from .layout import Assembly
 from .memory import plan_memory
-from .schedule import schedule
+from .rematerialise import rematerialise
+from .schedule import schedule, split_constant
 
 #: Called once for each plan, after its first run, with the executable and its inputs; see ``numbaconv.bench.debug``.
 after_first_run: Callable[["Executable", Sequence[np.ndarray]], None] | None = None
@@ -28,17 +29,24 @@ def address(array: np.ndarray) -> int:
 
 
 class Plan:
-    """The steps of all graphs of one structure, with their arena and tables."""
+    """The steps of all graphs of one structure, with their arena and tables.
 
-    def __init__(self, graph: Graph, threads: int, on_compile: OnCompile | None = None) -> None:
-        assembly = Assembly(graph)
-        self.has_run = False
+    The first ``prepared`` phases of a plan that is ``frozen`` depend on bound arrays only and are run once.
+    """
+
+    def __init__(self, graph: Graph, threads: int, on_compile: OnCompile | None = None, frozen: bool = False) -> None:
+        assembly = Assembly(graph, frozen)
+        self.has_run, self.frozen = False, frozen
         self.leaf_specs = [t.spec for t in graph.leaves]
         self.input_positions = [i for i, source in enumerate(graph.sources) if source is None]
         self.updated = {i for i, t in enumerate(graph.leaves) if any(t is leaf for leaf, _ in graph.updates)}
         self.output_specs = [t.spec for t in graph.outputs]
-        self.phases = schedule(assembly.program.steps, threads)
-        self.memory = plan_memory(self.phases, assembly.outputs)
+        steps = rematerialise(assembly.program.steps, threads, assembly.outputs)
+        once, always = split_constant(steps, self.input_positions) if frozen else ([], steps)
+        self.phases = schedule(once, threads)
+        self.prepared = len(self.phases)
+        self.phases += schedule(always, threads)
+        self.memory = plan_memory(self.phases, assembly.outputs, self.prepared)
         steps = [step for phase in self.phases for step in phase.steps]
         self.steps = steps
         compile_kernels([step.kernel for step in steps], on_compile)
@@ -104,9 +112,13 @@ class Executable:
         self._kept: list[np.ndarray | None] = [None] * len(self.sources)
         self._lock = threading.Lock()
         self._fixed = [i for i, source in enumerate(self.sources) if source is not None]
-        self._call = cpu.prepare(
-            plan.table_of_phases, plan.table_of_steps, self.operands, plan.constants, plan.scratch
-        )
+        self._call = self._caller(0)
+        self._is_frozen = False
+
+    def _caller(self, first_phase: int) -> Callable[[], None]:
+        plan = self.plan
+        phases = plan.table_of_phases[first_phase:]
+        return cpu.prepare(phases, plan.table_of_steps, self.operands, plan.constants, plan.scratch)
 
     def _bind(self, position: int, array: np.ndarray) -> None:
         if array is not self._bound[position]:
@@ -131,13 +143,16 @@ class Executable:
             for position, array in zip(plan.input_positions, inputs, strict=True):
                 self._bound[position] = None
                 self._bind(position, array)
-            for position in self._fixed:
+            for position in () if self._is_frozen else self._fixed:
                 source = self.sources[position]
-                self._bind(position, source.data if isinstance(source, Variable) else source)
+                array = source.data if isinstance(source, Variable) else source
+                self._bind(position, array.copy() if self.plan.frozen else array)
             outputs = [np.empty(spec.shape, spec.dtype) for spec in plan.output_specs]
             for rows, array in zip(plan.output_rows, outputs, strict=True):
                 self._bases[rows] = address(array)
             self._call()
+            if plan.frozen and not self._is_frozen:
+                self._is_frozen, self._call = True, self._caller(plan.prepared)
         first, plan.has_run = not plan.has_run, True
         if first and after_first_run is not None:
             after_first_run(self, inputs)
@@ -149,9 +164,15 @@ _plans_lock = threading.Lock()
 MAX_PLANS = 256
 
 
-def compile_graph(graph: Graph, on_compile: OnCompile | None = None) -> Executable:
-    """A runnable form of ``graph``, planned once for all graphs of its structure and thread count."""
+def compile_graph(graph: Graph, on_compile: OnCompile | None = None, freeze: bool = False) -> Executable:
+    """A runnable form of ``graph``, planned once for all graphs of its structure and thread count.
+
+    With ``freeze`` bound arrays keep the values of the first run, and what depends on them alone (packed and
+    transformed filters, folded normalisations) is calculated in that run only.
+    """
     threads = cpu.get_threads()
+    if freeze and not graph.updates:
+        return Executable(Plan(graph, threads, on_compile, frozen=True), graph)
     key = (threads, graph.signature())
     with _plans_lock:
         plan = _plans.pop(key, None)

@@ -47,6 +47,19 @@ def schedule(steps: list[Step], threads: int) -> list[Phase]:
     return phases
 
 
+def split_constant(steps: list[Step], inputs: list[int]) -> tuple[list[Step], list[Step]]:
+    """The steps that depend on bound arrays only, not on the leaves ``inputs``, and the others."""
+    varying: set[int] = set()
+    constant, others = [], []
+    for step in steps:
+        if step.scope == "block" or any(id(b) in varying or b.leaf in inputs for b in step.inputs):
+            varying |= {id(b) for b in step.outputs}
+            others.append(step)
+        else:
+            constant.append(step)
+    return constant, others
+
+
 def _cycles(step: Step) -> float:
     """A rough count: two fused multiply-adds of 16 lanes a cycle, 16 elements read or written a cycle."""
     return step.flops / 64 + sum(b.elements * b.copies for b in (*step.inputs, *step.outputs)) / 16

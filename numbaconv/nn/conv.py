@@ -18,7 +18,8 @@ class _ConvNd(Module):
     """Convolution over ``dims`` spatial dimensions; arguments of ``torch.nn.Conv2d``.
 
     The weight has shape ``(out_channels, in_channels / groups, *kernel_size)``, the bias ``(out_channels,)``.
-    ``padding`` may also be ``"same"`` or ``"valid"``, or whatever else ``functional`` takes. Both are filled from
+    ``padding`` may also be ``"same"`` or ``"valid"``, or whatever else ``functional`` takes, and ``algo`` is that of
+    ``functional``. Both are filled from
     U(-b, b), b = 1 / sqrt(fan_in), as in PyTorch.
 
     Raises:
@@ -38,6 +39,7 @@ class _ConvNd(Module):
         groups: int = 1,
         bias: bool = True,
         *,
+        algo: str = "auto",
         dtype: DTypeLike = np.float32,
         generator: GeneratorLike = None,
     ) -> None:
@@ -53,6 +55,7 @@ class _ConvNd(Module):
         self.stride = as_tuple(name, "stride", stride, self.dims)
         self.padding = as_tuple(name, "padding", padding, self.dims, least=0) if isinstance(padding, int) else padding
         self.dilation = as_tuple(name, "dilation", dilation, self.dims)
+        self.algo = algo
         self.weight = Parameter(np.empty((out_channels, in_channels // groups, *self.kernel_size), dtype))
         self.register_parameter("bias", Parameter(np.empty(out_channels, dtype)) if bias else None)
         init_affine_(self.weight, self.bias, generator)
@@ -60,7 +63,9 @@ class _ConvNd(Module):
     def forward(self, x: Any) -> Any:
         """``x`` of shape ``(N, in_channels, *spatial)`` to ``(N, out_channels, *spatial)``."""
         convolve = (F.conv1d, F.conv2d, F.conv3d)[self.dims - 1]
-        return convolve(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return convolve(
+            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups, algo=self.algo
+        )
 
     def extra_repr(self) -> str:
         """Return the arguments that differ from their defaults, as PyTorch shows them."""
@@ -71,6 +76,8 @@ class _ConvNd(Module):
             text += f", dilation={self.dilation}"
         if self.groups != 1:
             text += f", groups={self.groups}"
+        if self.algo != "auto":
+            text += f", algo={self.algo!r}"
         return text if self.bias is not None else text + ", bias=False"
 
 

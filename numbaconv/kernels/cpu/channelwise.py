@@ -235,7 +235,7 @@ def lower_fused(program, node, inputs, outputs):
     like = next((b for b, kind in zip(inputs, attrs["operands"], strict=False) if kind == ELEMENTS), outputs[0])
     operands = [*inputs, *(program.number(value, like.dtype) for value in attrs["numbers"])]
     if not _has_channels(node):
-        program.step(pointwise(like.dtype, **constants), operands, outputs, (like.elements,), vectors(like))
+        program.step(pointwise(like.dtype, **constants), operands, outputs, (like.elements,), vectors(like), cheap=True)
         return
     statistics, stored = attrs["statistics"], len(attrs["stores"])
     images = like.lanes > 1
@@ -246,7 +246,7 @@ def lower_fused(program, node, inputs, outputs):
     runs = ceil_div(like.pixels, max(run, 1))
     constants = (like.pixels, run, like.channels, like.batch)
     if not statistics:
-        program.step(kernel_, operands, outputs, constants, runs)
+        program.step(kernel_, operands, outputs, constants, runs, cheap=True)
         return
     line = like.channels * LANES if images else ceil_div(like.channels, LANES) * LANES
     sizes = sizes_of(statistics)

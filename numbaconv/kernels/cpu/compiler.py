@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from .native import Kernel, Specialised, cache_folder
 
@@ -114,6 +115,11 @@ def _request(kernel: Specialised) -> dict:
     }
 
 
+def _with_tuples(value: Any) -> Any:
+    """What JSON has made lists of as tuples again."""
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
 def serve() -> None:
     """A helper's life: requests on standard input until it closes."""
     for line in sys.stdin:
@@ -121,9 +127,9 @@ def serve() -> None:
         try:
             found = getattr(importlib.import_module(request["module"]), request["name"])
             assert isinstance(found, Kernel)
-            if "home" in request["constants"]:
-                importlib.import_module(request["constants"]["home"])
-            constants = {k: tuple(v) if isinstance(v, list) else v for k, v in request["constants"].items()}
+            constants = {name: _with_tuples(value) for name, value in request["constants"].items()}
+            for home in constants.get("homes", ()):
+                importlib.import_module(home)
             found(request["dtype"], **constants).compiled()
             print("done", flush=True)
         except Exception:  # the asking process compiles it itself and sees the error

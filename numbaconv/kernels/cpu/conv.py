@@ -17,7 +17,16 @@ from . import depthwise, gathered, geometry, pointwise, winograd
 from .activation import ACTIVATIONS
 from .filter import filter_strides
 from .geometry import inside, taps_at, three
-from .lowering import BATCH, FILTER, FILTER_TRANSPOSED, PLAIN, ceil_div, lowering
+from .lowering import (
+    BATCH,
+    FILTER,
+    FILTER_LINES,
+    FILTER_LINES_TRANSPOSED,
+    FILTER_TRANSPOSED,
+    PLAIN,
+    ceil_div,
+    lowering,
+)
 from .native import Ints, Pointer, kernel
 from .panel import choose_tile, make_panel, tiles_along_vectors
 from .target import LANES
@@ -31,6 +40,9 @@ PASS_BYTES = 36 * 1024
 #: The same where the input's pixels are turned: half of a second-level cache.
 TURNED_PASS_BYTES = 512 * 1024
 
+#: Filters of so many bytes stay in a second-level cache while the rows of an image pass by.
+PART_BYTES = 512 * 1024
+
 #: How far ahead turned pixels and their gradients are asked for: a tile's channels of a pixel are few lines, far from
 #: the next pixel's, and no prefetcher of a CPU follows such steps.
 PIXELS_AHEAD = 4
@@ -43,7 +55,7 @@ ONE_ROW_UNITS = 4
 
 @kernel
 def correlate(T, images, rows, vectors, tail, activation, bias):
-    """Rows of output pixels; a unit is one row (of all channels).
+    """Rows of output pixels; a unit is one row of ``part`` channels (of all, with images in lanes or groups).
 
     Dimensions: (output size, input size, filter size, phases, tap step, index step, tap stride, offset, dilation).
     Strides of x, w: (plane, row, column, output channel or 1, depth).  ``tail`` = output channels of a group modulo
@@ -53,12 +65,12 @@ def correlate(T, images, rows, vectors, tail, activation, bias):
     act = ACTIVATIONS[activation] if activation else None
 
     @njit(error_model="numpy")
-    def finish(y, b, pixels, channels):
+    def finish(y, b, pixels, column, channels):
         """Bias and activation while the row is in the cache."""
         if images:
             for j in range(pixels):
                 for k in range(channels):
-                    o = (j * channels + k) * LANES
+                    o = j * column + k * LANES
                     v = load(y, o)
                     if bias:
                         v = v + b[k]
@@ -66,20 +78,24 @@ def correlate(T, images, rows, vectors, tail, activation, bias):
                         v = act(v)
                     store(y, o, v)
         else:
+            few = channels == column and channels < LANES  # the activation then goes over pixels in whole vectors
             for j in range(pixels):
                 for k in range(0, channels, LANES):
-                    o = j * channels + k
+                    o = j * column + k
                     v = load_first(y, o, channels - k)
                     if bias:
                         v = v + load_first(b, k, channels - k)
-                    if activation:
+                    if activation and not few:
                         v = act(v)
                     store_first(y, o, v, channels - k)
+            if activation and few:
+                for o in range(0, pixels * column, LANES):
+                    store_first(y, o, act(load_first(y, o, pixels * column - o)), pixels * column - o)
 
     def loop(
         begin, end, block: int, first: int, x: Pointer, w: Pointer, b: Pointer, y: Pointer,
         planes: Ints(9), heights: Ints(9), widths: Ints(9), xs: Ints(4), ws: Ints(5),
-        groups: int, depth: int, outputs: int, lanes: int, w_group: int,
+        groups: int, depth: int, outputs: int, lanes: int, w_group: int, part: int,
     ):  # fmt: skip
         x_plane, x_row, x_column, x_depth = xs
         w_plane, w_tap_row, w_column, w_depth, w_row = ws
@@ -90,14 +106,19 @@ def correlate(T, images, rows, vectors, tail, activation, bias):
         x_next = index_step * x_column
         y_next = phases * y_column
         for unit in range(begin, end):
-            plane = unit // heights[0]
+            k = unit // (planes[0] * heights[0])  # all rows pass by while a part's filters are in the cache
+            line = unit - k * planes[0] * heights[0]
+            k *= part
+            channels = min(part, outputs - k)
+            plane = line // heights[0]
             start_d, tap_d, count_d = taps_at(planes, plane)
             low_d, high_d = inside(start_d, planes[6], count_d, planes[1])
-            start_h, tap_h, count_h = taps_at(heights, unit - plane * heights[0])
+            start_h, tap_h, count_h = taps_at(heights, line - plane * heights[0])
             low_h, high_h = inside(start_h, heights[6], count_h, heights[1])
             x_at = (start_d + low_d * planes[6]) * x_plane + (start_h + low_h * heights[6]) * x_row
             w_at = (tap_d + low_d * planes[4]) * w_plane + (tap_h + low_h * heights[4]) * w_tap_row
-            y_at = unit * w_out * y_column
+            w_at += k // LANES * w_row
+            y_at = line * w_out * y_column + k
             for phase in range(phases):
                 start, tap, count = taps_at(widths, phase)
                 pixels = (w_out - phase + phases - 1) // phases
@@ -123,10 +144,10 @@ def correlate(T, images, rows, vectors, tail, activation, bias):
                     yj = at(y, y_at + (phase + j * phases) * y_column)
                     for g in range(groups):
                         panel(at(xj, g * depth * lanes), at(wj, g * w_group), at(yj, g * outputs * lanes), width,
-                              counts, x_strides, w_strides, x_next, y_next, w_row, outputs)  # fmt: skip
+                              counts, x_strides, w_strides, x_next, y_next, w_row, channels)  # fmt: skip
                     j += width
             if bias or activation:
-                finish(at(y, y_at), b, w_out, groups * outputs)
+                finish(at(y, y_at), at(b, k), w_out, y_column, groups * channels)
 
     return loop
 
@@ -329,13 +350,19 @@ def _correlate(program, x, w, bias, y, dimensions, w_strides, groups, activation
     padded = max(0, min(widths[0], widths[2] - 1)) if widths[7] else 0
     pixels = ceil_div(widths[0], widths[3])
     interior = [(max(pixels - padded, 0), 1), (1, min(padded, pixels))]
-    itemsize = y.dtype.itemsize
+    itemsize, part = y.dtype.itemsize, outputs
     if images:
         rows, vectors = choose_tile(itemsize, outputs, interior, cut_rows=True)
     else:
-        rows, vectors = choose_tile(itemsize, pixels, [(ceil_div(outputs, LANES), 1)], cut_rows=False)
+        runs = [(ceil_div(outputs, LANES), 1)]
+        rows, vectors = choose_tile(itemsize, interior[0][0] or 1, runs, cut_rows=False, overlap=True)
+        if groups == 1:
+            filters = dimensions[0][2] * dimensions[1][2] * widths[2] * depth * itemsize  # bytes for a channel
+            tile = vectors * LANES
+            part = min(outputs, max(1, PART_BYTES // (filters * tile)) * tile)
     kernel_ = correlate(
-        y.dtype, images=images, rows=rows, vectors=vectors, tail=outputs % rows if images else 0,
+        y.dtype, images=images, rows=rows, vectors=vectors,
+        tail=outputs % rows if images else ceil_div(outputs, LANES) % vectors,
         activation=activation, bias=bias is not None,
     )  # fmt: skip
     in_sizes = tuple(d[1] for d in dimensions)
@@ -343,19 +370,24 @@ def _correlate(program, x, w, bias, y, dimensions, w_strides, groups, activation
         *dimensions[0], *dimensions[1], *dimensions[2],
         *_row_strides(in_sizes, x.channels, x.lanes), x.lanes,
         *w_strides[:5],
-        groups, depth, outputs, y.lanes, w_strides.group,
+        groups, depth, outputs, y.lanes, w_strides.group, part,
     )  # fmt: skip
+    units = dimensions[0][0] * dimensions[1][0] * ceil_div(outputs, part)
     # Without a bias the operand is still there, and not read.
-    program.step(kernel_, (x, w, bias or w), (y,), constants, dimensions[0][0] * dimensions[1][0], flops=flops)
+    program.step(kernel_, (x, w, bias or w), (y,), constants, units, flops=flops)
 
 
-@lowering("conv", "linear", inputs=(BATCH, FILTER, PLAIN), outputs=(BATCH,))
+def _layouts(node):
+    return BATCH, FILTER if node.attrs.get("groups", 1) == 1 else FILTER_LINES, PLAIN
+
+
+@lowering("conv", "linear", inputs=_layouts, outputs=(BATCH,))
 def lower_conv(program, node, inputs, outputs):
     x, w, *rest = inputs
     y = outputs[0]
     stride, before, dilation, groups = _geometry(node.attrs, len(y.spatial))
     bias, activation = rest[0] if rest else None, node.attrs.get("activation")
-    plan = winograd.choose(node.attrs, w, x, y)
+    plan = winograd.choose(program, node.attrs, w, x, y)
     if plan:
         winograd.correlate(program, plan, x, w, bias, y, before[1:], False, activation, node.flops)
         return
@@ -372,8 +404,10 @@ def _input_grad_layouts(node):
     """A depthwise filter has nothing to transpose."""
     grad, weight = node.inputs
     groups = node.attrs.get("groups", 1)
+    if groups == 1:
+        return BATCH, FILTER_TRANSPOSED
     alone = depthwise.serves(weight.shape[1] * groups, grad.shape[1], groups, math.prod(three(weight.shape[2:], 1)[1:]))
-    return BATCH, FILTER if alone else FILTER_TRANSPOSED
+    return BATCH, FILTER_LINES if alone else FILTER_LINES_TRANSPOSED
 
 
 @lowering("conv_input_grad", "linear_input_grad", inputs=_input_grad_layouts, outputs=(BATCH,))
@@ -381,7 +415,7 @@ def lower_conv_input_grad(program, node, inputs, outputs):
     g, w = inputs
     x = outputs[0]
     stride, before, dilation, groups = _geometry(node.attrs, len(x.spatial))
-    plan = winograd.choose(node.attrs, w, g, x)
+    plan = winograd.choose(program, node.attrs, w, g, x)
     if plan:
         padding = [winograd.TAPS - 1 - p for p in before[1:]]
         winograd.correlate(program, plan, g, w, None, x, padding, True, None, node.flops)
@@ -405,7 +439,7 @@ def lower_conv_weight_grad(program, node, inputs, outputs):
     g, x = inputs
     w = outputs[0]
     stride, before, dilation, groups = _geometry(node.attrs, len(x.spatial))
-    plan = winograd.choose(node.attrs, w, x, g, weights=True)
+    plan = winograd.choose(program, node.attrs, w, x, g, weights=True)
     if plan:
         winograd.correlate_weights(program, plan, g, x, w, before[1:], node.flops)
         return

@@ -1,7 +1,9 @@
 """How convolutions read a filter: the strides of its layouts.
 
-With images in lanes a filter (out, in / groups, ...) lies as [out][taps][in], with channels in lanes as
-[taps][in][out] or, for input gradients, [taps][out][in], the last dimension padded to whole vectors.
+With images in lanes a filter (out, in / groups, ...) lies as [out][taps][in].  With channels in lanes it lies in
+vectors of output channels, [out / 16][taps][in][16], so that a register tile reads it from front to back; in the
+filters of groups, which may begin within a vector, they follow each other: [taps][in][out].  For input gradients in and
+out change places.  Vectors are padded.
 """
 
 import math
@@ -13,7 +15,10 @@ from .target import LANES
 
 
 class FilterStrides(NamedTuple):
-    """Elements between planes, rows and columns of taps, channels that are summed, channels of the result, groups."""
+    """Elements between planes, rows and columns of taps, channels that are summed, channels of the result, groups.
+
+    With channels in lanes, vectors of channels of the result.
+    """
 
     plane: int
     row: int
@@ -33,7 +38,11 @@ def filter_strides(w: Buffer, lanes: int, groups: int = 1, transposed: bool = Fa
         column, group = inputs, per_group * taps * inputs
         depth, output = (taps * inputs, 1) if transposed else (1, taps * inputs)
     else:
-        output = 0
-        depth = ceil_div(inputs if transposed else outputs, LANES) * LANES
-        column, group = (outputs * depth, per_group * depth) if transposed else (inputs * depth, per_group)
+        summed = outputs if transposed else inputs
+        if groups == 1:
+            depth, column, group = LANES, summed * LANES, 0
+            output = taps * column
+        else:
+            depth, output = ceil_div(inputs if transposed else outputs, LANES) * LANES, LANES
+            column, group = summed * depth, per_group * depth if transposed else per_group
     return FilterStrides(height * width * column, width * column, column, depth, output, group)

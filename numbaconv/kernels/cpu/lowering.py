@@ -21,8 +21,11 @@ from .target import LANES
 
 PLAIN = "plain"
 BATCH = "batch"
-FILTER = "filter"  # [out][spatial][in] with images in lanes, [spatial][in][out] with channels in lanes
-FILTER_TRANSPOSED = "filter transposed"  # input gradient's: as FILTER, or [spatial][out][in] with channels in lanes
+FILTER = "filter"  # [out][spatial][in] with images in lanes, [out / 16][spatial][in][16] with channels in lanes
+FILTER_TRANSPOSED = "filter transposed"  # input gradient's: as FILTER, or [in / 16][spatial][out][16]
+FILTER_LINES = "filter lines"  # of groups: as FILTER, or [spatial][in][out] with channels in lanes
+FILTER_LINES_TRANSPOSED = "filter lines transposed"  # as FILTER, or [spatial][out][in]
+FILTERS = (FILTER, FILTER_TRANSPOSED, FILTER_LINES, FILTER_LINES_TRANSPOSED)
 SAME = "same"  # any layout that all SAME inputs and outputs of the node share
 
 #: Groups of blocks with partial sums of their own; fixed, so that sums do not depend on the number of threads.
@@ -100,8 +103,8 @@ def buffer_for(shape: tuple[int, ...], dtype: np.dtype, layout: str, lanes: int)
     if layout == BATCH:
         return Buffer("block", dtype, math.prod(shape[1:]) * lanes, layout, shape, lanes)
     elements = math.prod(shape)
-    if layout in (FILTER, FILTER_TRANSPOSED) and lanes == 1:
-        vector_axis = 0 if layout == FILTER else 1
+    if layout in FILTERS and lanes == 1:
+        vector_axis = 0 if layout in (FILTER, FILTER_LINES) else 1
         elements = elements // max(1, shape[vector_axis]) * ceil_div(shape[vector_axis], LANES) * LANES
     return Buffer("whole", dtype, elements, layout, shape, lanes)
 
@@ -111,7 +114,7 @@ class Step:
     """One kernel with its operands; ``units`` are what the runner may divide among threads.
 
     A ``late`` step makes another form of a value and is best run just before that is read: its result would only fill
-    memory and caches until then.
+    memory and caches until then.  A ``cheap`` one takes a pass over its operands and may be run again.
     """
 
     kernel: Specialised
@@ -124,12 +127,14 @@ class Step:
     label: str
     flops: float = 0.0
     late: bool = False
+    cheap: bool = False
 
 
 @dataclass
 class Program:
-    """Steps in the order in which they were lowered."""
+    """Steps in the order in which they were lowered; what depends on bound arrays only is ``frozen`` or not."""
 
+    frozen: bool = False
     steps: list[Step] = field(default_factory=list)
     label: str = ""
 
@@ -143,6 +148,7 @@ class Program:
         whole: bool = False,
         flops: float = 0.0,
         late: bool = False,
+        cheap: bool = False,
     ) -> None:
         """Append a step; it works on blocks if any of its operands does and ``whole`` is not asked for."""
         blocks = [b.blocks for b in (*inputs, *outputs) if b.space == "block"]
@@ -159,6 +165,7 @@ class Program:
                 self.label or kernel.label,
                 flops,
                 late,
+                cheap,
             )
         )
 

@@ -332,11 +332,10 @@ class Specialised:
 
     def path(self) -> Path | None:
         """The object file, or None: without a cache, and for kernels without a source file (typed into a console)."""
-        folder = cache_folder()
-        if folder is None or not os.path.exists(inspect.getfile(self.kernel.make)):
+        folder, make = cache_folder(), self.kernel.make
+        sources = [inspect.getfile(make), *(getattr(sys.modules[m], "__file__", "") for m in self._homes())]
+        if folder is None or not all(map(os.path.exists, sources)):
             return None
-        make = self.kernel.make
-        sources = [inspect.getfile(make), *(inspect.getfile(sys.modules[m]) for m in self._homes())]
         digests = [digest_for(source, self.kernel.name, self.label) for source in sources]
         return folder / f"{make.__qualname__}-{digest_for(__file__, *digests)}.o"
 

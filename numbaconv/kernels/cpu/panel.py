@@ -6,7 +6,7 @@ broadcast and the vectors hold output channels.
 
 from numba import njit
 
-from .lowering import ceil_div
+from .geometry import ceil_div
 from .target import LANES
 from .tile import product, product_first, tiles_for
 from .vector import at
@@ -15,13 +15,15 @@ from .vector import at
 def make_panel(images: bool, rows: int, vectors: int, tail: int):
     """A function (x, w, y, width, counts, x_strides, w_strides, x_next, y_next, w_row, outputs) for use in kernels.
 
-    ``width`` pixels that lie ``x_next`` and ``y_next`` apart.  ``tail``: ``outputs`` modulo ``rows`` (images in lanes).
+    ``width`` pixels that lie ``x_next`` and ``y_next`` apart; filters of output channels (or of vectors of them) lie
+    ``w_row`` apart.  ``tail``: ``outputs`` modulo ``rows``, or vectors of them modulo ``vectors``.
     """
     if images:
         wide, single = product(rows, vectors), product(rows, 1)
         wide_tail, single_tail = product(max(tail, 1), vectors), product(max(tail, 1), 1)
     else:
         wide, single = product_first(rows, vectors), product_first(1, vectors)
+        wide_tail, single_tail = product_first(rows, max(tail, 1)), product_first(1, max(tail, 1))
 
     @njit(error_model="numpy")
     def panel_of_images(x, w, y, width, counts, x_strides, w_strides, x_next, y_next, w_row, outputs):
@@ -50,18 +52,29 @@ def make_panel(images: bool, rows: int, vectors: int, tail: int):
 
     @njit(error_model="numpy")
     def panel_of_channels(x, w, y, width, counts, x_strides, w_strides, x_next, y_next, w_row, outputs):
+        step = vectors * LANES
+        whole = ceil_div(outputs, LANES) * LANES - tail * LANES
+        last = at(w, whole // LANES * w_row)  # vectors beyond the last one must not be read
         j = 0
         while j < width:
             if width >= rows:
                 j = min(j, width - rows)
-                for k in range(0, outputs, vectors * LANES):
-                    xj, yj = at(x, j * x_next), at(y, j * y_next + k)
-                    wide(xj, at(w, k), yj, counts, x_strides, w_strides, x_next, LANES, y_next, LANES, outputs - k)
+                xj, yj = at(x, j * x_next), at(y, j * y_next)
+                for k in range(0, whole, step):
+                    wide(xj, at(w, k // LANES * w_row), at(yj, k), counts, x_strides, w_strides,
+                         x_next, w_row, y_next, LANES, outputs - k)  # fmt: skip
+                if tail:
+                    wide_tail(xj, last, at(yj, whole), counts, x_strides, w_strides,
+                              x_next, w_row, y_next, LANES, outputs - whole)  # fmt: skip
                 j += rows
             else:
-                for k in range(0, outputs, vectors * LANES):
-                    xj, yj = at(x, j * x_next), at(y, j * y_next + k)
-                    single(xj, at(w, k), yj, counts, x_strides, w_strides, x_next, LANES, y_next, LANES, outputs - k)
+                xj, yj = at(x, j * x_next), at(y, j * y_next)
+                for k in range(0, whole, step):
+                    single(xj, at(w, k // LANES * w_row), at(yj, k), counts, x_strides, w_strides,
+                           x_next, w_row, y_next, LANES, outputs - k)  # fmt: skip
+                if tail:
+                    single_tail(xj, last, at(yj, whole), counts, x_strides, w_strides,
+                                x_next, w_row, y_next, LANES, outputs - whole)  # fmt: skip
                 j += 1
 
     return panel_of_images if images else panel_of_channels
@@ -93,28 +106,36 @@ def tiles_along_vectors(make, height: int, vectors: int, vector_tail: int, p_vec
     return walk
 
 
-def choose_tile(itemsize: int, rows: int, runs: list[tuple[int, int]], cut_rows: bool) -> tuple[int, int]:
+def choose_tile(
+    itemsize: int, rows: int, runs: list[tuple[int, int]], cut_rows: bool, overlap: bool = False
+) -> tuple[int, int]:
     """The register tile that takes the fewest cycles for ``rows`` x each of ``runs`` (length, how often).
 
     Two multiply-adds and two loads a cycle, a latency of four cycles.  With images in lanes (``cut_rows``) a tail of
     rows is a tile of its own, and a run shorter than the tile is done vector by vector; with channels in lanes a tail's
-    rows are done one by one, and vectors beyond the run are masked.
+    rows are done one by one (or, where tiles may ``overlap``, by a tile that repeats some), and the vectors left at the
+    end of a run are a tile of their own.
     """
     registers = 1 if itemsize == 4 else 2
 
     def cycles(m: int, v: int) -> float:
-        return max(m * v * registers / 2, (m + v * registers) / 2, 4.0) + 0.5
+        return v and max(m * v * registers / 2, (m + v * registers) / 2, 4.0) + 0.5
 
     def cost(tile: tuple[int, int]) -> float:
         m, v = tile
         whole, tail = divmod(rows, m)
+        if overlap and whole and tail:
+            whole, tail = whole + 1, 0
         total = 0.0
         for length, often in runs:
             fits = length >= v or not cut_rows
-            wide, single = (ceil_div(length, v), 0) if fits else (0, length)
+            wide, single = divmod(length, v) if fits else (0, length)
+            if cut_rows and fits:
+                wide, single = wide + (single > 0), 0
             for height, count in ((m, whole), (tail, 1 if tail and cut_rows else 0), (1, 0 if cut_rows else tail)):
                 if count:
-                    total += often * count * (wide * cycles(height, v) + single * cycles(height, 1))
+                    total += often * count * wide * cycles(height, v)
+                    total += often * count * (single * cycles(height, 1) if cut_rows else cycles(height, single))
         return total
 
     return min(tiles_for(itemsize), key=lambda tile: (cost(tile), tile[1]))

@@ -171,10 +171,10 @@ def _multiply(program, x, w, bias, y, sizes, strides, activation, flops) -> None
     pixels, depth, outputs = sizes
     packed = strides.output == 1 and w.elements >= PACKED_ELEMENTS
     rows, vectors = choose_tile(y.dtype.itemsize, LANES if packed else outputs, [(pixels, 1)], cut_rows=True)
-    step = LANES if packed else rows
-    units, part = ceil_div(pixels, vectors), ceil_div(outputs, step) * step
+    each = LANES if packed else rows
+    units, part = ceil_div(pixels, vectors), ceil_div(outputs, each) * each
     if units < MOST_PIXEL_UNITS:
-        part = ceil_div(ceil_div(outputs, step), 2) * step
+        part = ceil_div(ceil_div(outputs, each), 2) * each
     group, w_group, w_depth, w_row = part, part * strides.output, strides.depth, strides.output
     if packed:
         group, w_group, w_depth, w_row = LANES, LANES * depth, LANES, 1

@@ -2,9 +2,13 @@
 
 import math
 
-from .lowering import BATCH, FILTER, PLAIN, Buffer, ceil_div
+from .lowering import BATCH, FILTER, FILTER_LINES, FILTER_TRANSPOSED, PLAIN, Buffer, ceil_div
 from .native import Ints, Pointer, kernel
 from .target import LANES
+from .vector import at
+
+#: Pixels that one unit of a reorder moves at most.
+LONGEST_RUN = 512
 
 
 @kernel
@@ -35,6 +39,29 @@ def permute(T):
     return loop
 
 
+@kernel
+def pack(T):
+    """A filter in vectors of channels, [vector][tap][summed][lane]; a unit is a vector."""
+
+    def loop(
+        begin, end, block: int, first: int, source: Pointer, target: Pointer,
+        channels: int, summed: int, taps: int, channel_stride: int, summed_stride: int,
+    ):  # fmt: skip
+        for unit in range(begin, end):
+            c = unit * LANES
+            valid = min(LANES, channels - c)
+            to = at(target, unit * taps * summed * LANES)
+            for d in range(summed):
+                for t in range(taps):
+                    place = (t * summed + d) * LANES
+                    for k in range(valid):
+                        to[place + k] = source[(c + k) * channel_stride + d * summed_stride + t]
+                    for k in range(valid, LANES):
+                        to[place + k] = 0
+
+    return loop
+
+
 def _permute(program, source, target, units, rows, columns, total, fill, source_strides, target_strides) -> None:
     constants = (rows, columns, total, int(fill), *source_strides, *target_strides)
     program.step(permute(source.dtype), (source,), (target,), constants, units)
@@ -49,8 +76,15 @@ def reorder_step(program, source: Buffer, target: Buffer) -> None:
     assert plain.layout == PLAIN
     if batch.layout == BATCH:
         pixels, channels, lanes = batch.pixels, batch.channels, batch.lanes
+        if lanes == 1:  # the innermost loop goes over pixels
+            run = next(n for n in range(min(pixels, LONGEST_RUN), 0, -1) if pixels % n == 0) if pixels else 1
+            plain_strides: tuple[int, ...] = (channels * pixels, run, pixels, 1)
+            batch_strides = (0, run * channels, 1, channels)
+            strides = (batch_strides, plain_strides) if back else (plain_strides, batch_strides)
+            _permute(program, source, target, pixels // run, channels, run, batch.blocks * run, False, *strides)
+            return
         # a whole value is addressed by the block here; the runner advances values that lie in blocks
-        plain_strides: tuple[int, ...] = (lanes * channels * pixels, 1, pixels, channels * pixels)
+        plain_strides = (lanes * channels * pixels, 1, pixels, channels * pixels)
         batch_strides = (0, channels * lanes, lanes, 1)
         strides = (batch_strides, plain_strides) if back else (plain_strides, batch_strides)
         _permute(program, source, target, pixels, channels, lanes, batch.batch, not back, *strides)
@@ -60,7 +94,14 @@ def reorder_step(program, source: Buffer, target: Buffer) -> None:
     strides_of = {"out": inputs * taps, "in": taps, "tap": 1}
     if target.lanes > 1:  # [out][taps][in]
         sizes, order, line = (outputs, taps, inputs), ("out", "tap", "in"), inputs
-    elif target.layout == FILTER:  # [taps][in][out, padded]
+    elif target.layout in (FILTER, FILTER_TRANSPOSED):
+        vectors, summed = ("out", "in") if target.layout == FILTER else ("in", "out")
+        counts = {"out": outputs, "in": inputs}
+        constants = (counts[vectors], counts[summed], taps, strides_of[vectors], strides_of[summed])
+        units = ceil_div(counts[vectors], LANES)
+        program.step(pack(source.dtype), (source,), (target,), constants, units)
+        return
+    elif target.layout == FILTER_LINES:  # [taps][in][out, padded]
         sizes, order = (taps, inputs, outputs), ("tap", "in", "out")
         line = ceil_div(outputs, LANES) * LANES
     else:  # [taps][out][in, padded]

@@ -33,25 +33,29 @@ from .winograd_transform import TAPS, FilterLines, Grid, plane_size, reader, tra
 def transform_filters(T, m):
     """G w G' of every filter; a unit is a line of vectors: filters of one output or one input channel.
 
-    w [line][tap][vectors] with strides, u [plane][line][vectors].
+    w and u with distances of lines and of their vectors, w of rows and columns of taps, u of planes.
     """
     transform = transform_tile(transforms(m, TAPS).filters)
 
     def loop(
         begin, end, block: int, first: int, w: Pointer, u: Pointer,
-        width: int, start: int, line: int, row: int, column: int, plane: int, u_line: int,
+        vectors: int, start: int, line: int, row: int, column: int, vector: int,
+        plane: int, u_line: int, u_vector: int,
     ):  # fmt: skip
         for unit in range(begin, end):
-            for c in range(0, width, LANES):
-                to = at(u, unit * u_line + c)
-                transform(at(w, start + unit * line + c), row, column, to, plane, 0, TAPS, 0, TAPS)
+            for c in range(vectors):
+                source, to = at(w, start + unit * line + c * vector), at(u, unit * u_line + c * u_vector)
+                transform(source, row, column, to, plane, 0, TAPS, 0, TAPS)
 
     return loop
 
 
 @kernel
 def winograd(T, m, images, rows, vectors, tail, activation, bias):
-    """A strip of ``strip`` tiles of a block a unit."""
+    """A unit is a strip of ``strip`` tiles of a block, and ``part`` of the output channels.
+
+    The parts of a strip follow each other, so that it is transformed once by each thread that works on it.
+    """
     planes = (m + TAPS - 1) ** 2
     read, write = reader(transforms(m, TAPS).inputs), writer(m, images, activation, bias)
     panel = make_panel(images, rows, vectors, tail)
@@ -59,23 +63,33 @@ def winograd(T, m, images, rows, vectors, tail, activation, bias):
     def loop(
         begin, end, block: int, first: int, x: Pointer, u: Pointer, b: Pointer, y: Pointer, v: Pointer, p: Pointer,
         in_h: int, in_w: int, out_h: int, out_w: int, pad_h: int, pad_w: int,
-        depth: int, outputs: int, lanes: int, strip: int, v_plane: int, p_plane: int,
+        depth: int, outputs: int, lanes: int, strip: int, part: int, v_plane: int, p_plane: int,
         u_plane: int, u_depth: int, u_row: int,
     ):  # fmt: skip
         tiles_w = geometry.ceil_div(out_w, m)
         tiles = geometry.ceil_div(out_h, m) * tiles_w
         x_pixel, y_pixel = depth * lanes, outputs * lanes
+        parts = geometry.ceil_div(outputs, part)
+        ready = -1
         for unit in range(begin, end):
-            low, high = unit * strip, min(tiles, (unit + 1) * strip)
-            for t in range(low, high):
-                i, j = t // tiles_w * m - pad_h, t % tiles_w * m - pad_w
-                read(x, i, j, in_h, in_w, x_pixel, 0, x_pixel, at(v, (t - low) * x_pixel), v_plane)
+            this = unit // parts
+            k = (unit - this * parts) * part
+            channels = min(part, outputs - k)
+            low, high = this * strip, min(tiles, (this + 1) * strip)
+            if ready != this:
+                for t in range(low, high):
+                    i, j = t // tiles_w * m - pad_h, t % tiles_w * m - pad_w
+                    read(x, i, j, in_h, in_w, x_pixel, 0, x_pixel, at(v, (t - low) * x_pixel), v_plane)
+                ready = this
+            u_at = k // (1 if images else LANES) * u_row
             for e in range(planes):
-                panel(at(v, e * v_plane), at(u, e * u_plane), at(p, e * p_plane), high - low, (1, 1, 1, depth),
-                      (0, 0, 0, lanes), (0, 0, 0, u_depth), x_pixel, y_pixel, u_row, outputs)  # fmt: skip
+                panel(at(v, e * v_plane), at(u, e * u_plane + u_at), at(p, e * p_plane + k * lanes), high - low,
+                      (1, 1, 1, depth), (0, 0, 0, lanes), (0, 0, 0, u_depth), x_pixel, y_pixel, u_row,
+                      channels)  # fmt: skip
             for t in range(low, high):
                 i, j = t // tiles_w * m, t % tiles_w * m
-                write(at(p, (t - low) * y_pixel), p_plane, b, y, i, j, out_h, out_w, y_pixel, 0, y_pixel)
+                write(at(p, (t - low) * y_pixel + k * lanes), p_plane, b, y, i, j, out_h, out_w, y_pixel,
+                      k * lanes, (k + channels) * lanes)  # fmt: skip
 
     return loop
 
@@ -154,6 +168,10 @@ def filter_gradients(T, m):
 SIZES = (4, 2)
 #: Tiles that are transformed together: few, so that they stay in the second-level cache.
 STRIP = 4
+#: The same with channels in lanes, where a tile is of one image.
+LONE_STRIP = 32
+#: Units at the least, if there are channels enough to divide.
+LONE_UNITS = 8
 #: Cycles for a byte of transformed filters of up to so many bytes, from the caches and from memory (measured).
 STREAMING = ((4 << 20, 0.02), (24 << 20, 0.2), (math.inf, 0.35))
 
@@ -165,11 +183,12 @@ class Plan(NamedTuple):
     batch: bool
 
 
-def choose(attrs, w, x, y, weights: bool = False) -> Plan | None:
+def choose(program, attrs, w, x, y, weights: bool = False) -> Plan | None:
     """The plan that takes the fewest cycles for a convolution from x to y, None if the direct algorithm does.
 
     Counts products (about 1.7 a cycle), transforms (4 cycles a vector of a plane) and the traffic of transformed
-    filters (written once, read or added to for every strip) or, with the whole batch at once, of transformed tiles.
+    filters (written, unless they are frozen, and read or added to for every strip) or, with the whole batch at once, of
+    transformed tiles.
     Only float32 is worth it, but what is asked for is done.
     """
     ones = {*attrs["stride"], *attrs["dilation"], attrs["groups"]} == {1} if "stride" in attrs else False
@@ -181,6 +200,7 @@ def choose(attrs, w, x, y, weights: bool = False) -> Plan | None:
     if not asked and (attrs["algo"] != "auto" or y.dtype != np.float32):
         return None
     filters = w.shape[0] * w.shape[1]
+    written = 0 if program.frozen else 2
     share = y.lanes / LANES  # of a vector, that an image's channel fills
 
     def direct() -> float:
@@ -188,7 +208,9 @@ def choose(attrs, w, x, y, weights: bool = False) -> Plan | None:
             sum(0 <= o + t - p < i for o in range(n) for t in range(TAPS))
             for i, n, (p, _) in zip(x.spatial, y.spatial, attrs["padding"], strict=True)
         )
-        return filters * share * taps * y.blocks / 1.7 + _traffic(4 * TAPS**2 * filters, 2 + y.blocks)
+        # pixels at borders go one by one, which costs more with channels in lanes
+        products = filters * share * taps * y.blocks / (1.7 if images else 1.2)
+        return products + _traffic(4 * TAPS**2 * filters, written + y.blocks)
 
     def cycles(plan: Plan) -> float:
         planes = (plan.size + TAPS - 1) ** 2
@@ -196,9 +218,10 @@ def choose(attrs, w, x, y, weights: bool = False) -> Plan | None:
         products = planes * filters * share * tiles * y.blocks / 1.7
         transforms = 4 * planes * (x.channels + y.channels) * share * tiles * y.blocks
         if plan.batch:
-            traffic = 0.06 * 4 * planes * tiles * y.blocks * x.channels * LANES * (y.channels / LANES)
+            traffic = 0.06 * 4 * planes * tiles * y.blocks * x.channels * y.channels
         else:
-            traffic = _traffic(4 * planes * filters, 2 + ceil_div(tiles, STRIP) * y.blocks)
+            strips = ceil_div(tiles, STRIP if images else LONE_STRIP)
+            traffic = _traffic(4 * planes * filters, written + strips * y.blocks)
         return products + transforms + traffic
 
     forms = (False, True) if images and y.channels % LANES == 0 else (False,)
@@ -222,28 +245,35 @@ def correlate(program, plan: Plan, x, w, bias, y, padding, transposed, activatio
     m, images = plan.size, y.lanes > 1
     grid, source = Grid.of(m, y), FilterLines.of(w, y.lanes, transposed)
     depth, outputs = x.channels, y.channels
-    u_plane = plane_size(source.lines * source.padded)
+    # u [plane][line][vectors] with images in lanes, [plane][vector][line][16] with channels in lanes
+    u_line, u_vector = (source.vectors * LANES, LANES) if images else (LANES, source.lines * LANES)
+    u_plane = plane_size(source.lines * source.vectors * LANES)
     u = program.whole(y.dtype, grid.planes * u_plane)
-    constants: tuple[int, ...] = (source.width, *source.strides, u_plane, source.padded)
+    constants: tuple[int, ...] = (source.vectors, *source.strides, source.vector, u_plane, u_line, u_vector)
     program.step(transform_filters(y.dtype, m=m), (w,), (u,), constants, source.lines)
-    strip = min(STRIP, grid.tiles)
+    strip, part = min(STRIP if images else LONE_STRIP, grid.tiles), outputs
     itemsize = y.dtype.itemsize
     if images:
         rows, vectors = choose_tile(itemsize, outputs, [(strip, 1)], cut_rows=True)
-        u_depth, u_row = (source.padded, 1) if transposed else (1, source.padded)
+        u_depth, u_row = (u_line, 1) if transposed else (1, u_line)
     else:
-        rows, vectors = choose_tile(itemsize, strip, [(ceil_div(outputs, LANES), 1)], cut_rows=False)
-        u_depth, u_row = source.padded, 0
+        while ceil_div(grid.tiles, strip) * (outputs // part) < LONE_UNITS and part % (2 * LANES) == 0:
+            part //= 2
+        rows, vectors = choose_tile(itemsize, strip, [(part // LANES, 1)], cut_rows=False, overlap=True)
+        u_depth, u_row = u_line, u_vector
     v_plane, p_plane = plane_size(strip * depth * x.lanes), plane_size(strip * outputs * y.lanes)
     work = [program.per_thread(y.dtype, grid.planes * plane) for plane in (v_plane, p_plane)]
     step = winograd(
-        y.dtype, m=m, images=images, rows=rows, vectors=vectors, tail=outputs % rows if images else 0,
+        y.dtype, m=m, images=images, rows=rows, vectors=vectors,
+        tail=outputs % rows if images else part // LANES % vectors,
         activation=activation, bias=bias is not None,
     )  # fmt: skip
     constants = (
-        *x.spatial, *y.spatial, *padding, depth, outputs, x.lanes, strip, v_plane, p_plane, u_plane, u_depth, u_row,
+        *x.spatial, *y.spatial, *padding, depth, outputs, x.lanes, strip, part,
+        v_plane, p_plane, u_plane, u_depth, u_row,
     )  # fmt: skip
-    program.step(step, (x, u, bias or u), (y, *work), constants, ceil_div(grid.tiles, strip), flops=flops)
+    units = ceil_div(grid.tiles, strip) * ceil_div(outputs, part)
+    program.step(step, (x, u, bias or u), (y, *work), constants, units, flops=flops)
 
 
 def correlate_weights(program, plan: Plan, g, x, w, padding, flops) -> None:

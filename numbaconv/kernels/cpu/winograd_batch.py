@@ -114,7 +114,7 @@ def correlate(program, m, x, w, bias, y, padding, transposed, activation, flops)
     grid, source = Grid.of(m, y), FilterLines.of(w, y.lanes, transposed)
     tiles = grid.tiles * y.blocks
     v = _transformed(program, m, x, grid, padding, gradients=False)
-    u_line, u_lines = (CHANNELS, x.channels) if transposed else (source.padded, CHANNELS)
+    u_line, u_lines = (CHANNELS, x.channels) if transposed else (source.vectors * LANES, CHANNELS)
     u_plane, p_plane = plane_size(u_line * u_lines), plane_size(tiles * CHANNELS * LANES)
     work = [program.per_thread(y.dtype, grid.planes * plane) for plane in (u_plane, p_plane)]
     rows, vectors = choose_tile(y.dtype.itemsize, CHANNELS, [(tiles, 1)], cut_rows=True)

@@ -205,27 +205,27 @@ class Grid(NamedTuple):
 
 
 class FilterLines(NamedTuple):
-    """A filter as the transforms read it: ``lines`` of ``width`` numbers, and of ``padded`` when transformed.
+    """A filter as the transforms read it: ``lines`` of ``vectors``.
 
     A line holds all input channels for an output channel, or with channels in lanes the reverse.  ``strides``: the
-    first number, and the distances of lines, rows and columns of taps.
+    first number, and the distances of lines, rows and columns of taps; ``vector``: that of a line's vectors.
     """
 
     lines: int
-    width: int
-    padded: int
+    vectors: int
     strides: tuple[int, int, int, int]
+    vector: int
 
     @classmethod
     def of(cls, w: Buffer, lanes: int, transposed: bool) -> "FilterLines":
         """The filter w of a forward pass or, ``transposed``, of an input gradient: turned by 180 degrees."""
-        _, row, column, *_ = filter_strides(w, lanes, transposed=transposed)
+        _, row, column, depth, output, _ = filter_strides(w, lanes, transposed=transposed)
         lines, width = w.shape[:2] if lanes > 1 or transposed else w.shape[1::-1]
-        padded = ceil_div(width, LANES) * LANES
-        line = TAPS * TAPS * width if lanes > 1 else padded
+        line, vector = (TAPS * TAPS * width, LANES) if lanes > 1 else (depth, output)
+        strides = (0, line, row, column)
         if transposed:  # from the last tap backwards
-            return cls(lines, width, padded, ((TAPS - 1) * (row + column), line, -row, -column))
-        return cls(lines, width, padded, (0, line, row, column))
+            strides = ((TAPS - 1) * (row + column), line, -row, -column)
+        return cls(lines, ceil_div(width, LANES), strides, vector)
 
 
 def plane_size(elements: int) -> int:
