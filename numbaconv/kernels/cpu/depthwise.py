@@ -51,11 +51,13 @@ I64 = ir.IntType(64)
 #: Larger filters stay with the general tile: a window's taps are written out one by one.
 MOST_TAPS = 64
 
-#: Vectors of channels that a unit of work takes along: long streams, which many pixels of stay in the cache.
-CHUNK = 32
+#: Vectors of channels that a unit of work takes along: long streams, which many pixels of stay in the cache.  Where the
+#: input comes from memory anyway, longer ones: what a CPU fetches ahead of a stream's end is wanted less often.
+CHUNK, LONG_CHUNK = 32, 64
+FROM_MEMORY = 16 << 20
 
 #: The weight gradient's units: where channels are few, an image is cut into sections of rows with sums of their own.
-UNITS, LEAST_ROWS = 8, 8
+UNITS, LEAST_ROWS = 8, 7
 
 #: One dimension of a window: for each output, the (input, tap) pairs it sums, inputs ascending.
 Links = tuple[tuple[tuple[int, int], ...], ...]
@@ -64,6 +66,10 @@ Links = tuple[tuple[tuple[int, int], ...], ...]
 def serves(channels: int, filters: int, groups: int, taps: int) -> bool:
     """Whether a convolution with ``taps`` in a plane of its filter is done here."""
     return 1 < groups == channels == filters and taps <= MOST_TAPS
+
+
+def _chunk(x, vectors: int) -> int:
+    return min(vectors, LONG_CHUNK if x.bytes >= FROM_MEMORY else CHUNK)
 
 
 # ------------------------------------------------------------------------------------------------ windows
@@ -323,7 +329,7 @@ def correlate(program, x, w, bias, y, dimensions, activation, flops) -> None:
     )  # fmt: skip
     taps = math.prod(d[2] for d in dimensions)
     vectors = ceil_div(y.channels * y.lanes, LANES)
-    chunk = min(vectors, CHUNK)
+    chunk = _chunk(x, vectors)
     w_strides = (1, taps) if images else (vectors * LANES, LANES)
     constants = (*planes, heights[1], widths[1], heights[0], widths[0], y.channels, y.lanes, chunk, *w_strides)
     units = ceil_div(vectors, chunk) * planes[0] * ceil_div(heights[0], rows)
@@ -494,7 +500,7 @@ def correlate_weights(program, x, g, dimensions, flops):
     )  # fmt: skip
     taps = math.prod(d[2] for d in dimensions)
     vectors = ceil_div(x.channels * x.lanes, LANES)
-    chunk = min(vectors, CHUNK)
+    chunk = _chunk(x, vectors)
     chunks = ceil_div(vectors, chunk)
     sections = max(1, min(ceil_div(UNITS, chunks), heights[0] // LEAST_ROWS))
     size = ceil_div(vectors * taps * (1 if images else LANES), LANES) * LANES
