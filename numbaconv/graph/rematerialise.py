@@ -22,12 +22,21 @@ def rematerialise(steps: list[Step], threads: int, kept: Sequence[Buffer]) -> li
     for step in steps:
         for b in step.inputs:
             readers.setdefault(id(b), []).append(step)
+    place_of = {id(step): i for i, step in enumerate(steps)}
+    writes: dict[int, list[int]] = {}
+    for i, step in enumerate(steps):
+        for b in step.outputs:
+            writes.setdefault(id(b), []).append(i)
     results = {id(b) for b in kept}
     needed: set[int] = set()  # what copies read must stay
     before: dict[int, list[Step]] = {}  # the copies to run before a step
 
     def last_read(b: Buffer) -> int:
         return max(phase_of[id(step)] for step in readers[id(b)])
+
+    def changes(b: Buffer, since: Step, until: Step) -> bool:
+        """Whether an update in place comes between two steps."""
+        return any(place_of[id(since)] < i < place_of[id(until)] for i in writes.get(id(b), ()))
 
     for step in steps:
         if not step.cheap or step.scope != "block" or len(step.outputs) != 1:
@@ -42,6 +51,7 @@ def rematerialise(steps: list[Step], threads: int, kept: Sequence[Buffer]) -> li
             or id(value) in results | needed
             or any(s.scope != "block" for s in later)
             or any(last_read(b) < phases[-1] for b in sources)
+            or any(changes(b, step, later[-1]) for b in step.inputs)
         ):
             continue
         needed.update(id(b) for b in sources)
