@@ -180,6 +180,7 @@ def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo
     Case({"x": (2, 4, 11, 10), "weight": (8, 1, 3, 2)}, {"dilation": (2, 3), "padding": "same", "groups": 4}),
     Case({"x": (33, 2, 8, 7), "weight": (3, 2, 2, 3), "bias": (3,)}, {"padding": ((1, 0), (2, 1)), "stride": (3, 2)}),
     Case({"x": (16, 20, 6, 6), "weight": (18, 20, 1, 1)}),
+    Case({"x": (16, 16, 2, 3), "weight": (4, 16, 1, 1)}, {"padding": ((0, 0), (0, 1))}),
     Case({"x": (17, 16, 7, 6), "weight": (9, 16, 3, 3)}, {"padding": ((0, 1), (2, 1)), "stride": 2}),
     Case({"x": (8, 3, 9, 9), "weight": (5, 3, 3, 3)}, {"padding": 2, "dilation": (2, 1), "stride": (1, 3)}),
     Case({"x": (17, 18, 7, 8), "weight": (18, 1, 3, 3), "bias": (18,)}, {"padding": 1, "groups": 18}),

@@ -327,6 +327,11 @@ def _geometry(attrs, spatial: int):
     return three(attrs["stride"], 1), three(before, 0), three(attrs["dilation"], 1), attrs["groups"]
 
 
+def _padding(node) -> tuple[int, ...]:
+    """Padding before and after all dimensions."""
+    return tuple(p for pair in node.attrs.get("padding", ()) for p in pair)
+
+
 def _dimensions(out_sizes, in_sizes, kernel_, stride, before, dilation):
     """A forward pass's dimensions as ``correlate`` reads them."""
     sizes = zip(out_sizes, in_sizes, kernel_, stride, before, dilation, strict=True)
@@ -393,7 +398,7 @@ def lower_conv(program, node, inputs, outputs):
         return
     kernel_ = three(w.shape[2:], 1)
     strides = filter_strides(w, y.lanes, groups)
-    if pointwise.serves(y.lanes, kernel_, before, groups, stride, y.spatial):
+    if pointwise.serves(y.lanes, kernel_, _padding(node), groups, stride, y.spatial):
         pointwise.correlate(program, x, w, bias, y, strides, stride, activation, node.flops)
         return
     dimensions = _dimensions(three(y.spatial, 1), three(x.spatial, 1), kernel_, stride, before, dilation)
@@ -422,7 +427,7 @@ def lower_conv_input_grad(program, node, inputs, outputs):
         return
     kernel_ = three(w.shape[2:], 1)
     strides = filter_strides(w, x.lanes, groups, transposed=True)
-    if pointwise.serves(x.lanes, kernel_, before, groups, stride, g.spatial):
+    if pointwise.serves(x.lanes, kernel_, _padding(node), groups, stride, g.spatial):
         pointwise.correlate_input(program, g, w, x, strides, stride, node.flops)
         return
     dimensions = []
@@ -450,7 +455,7 @@ def lower_conv_weight_grad(program, node, inputs, outputs):
         partials, copies, strides = depthwise.correlate_weights(program, x, g, dimensions, node.flops)
         _sum_copies(program, partials, copies, w, (1, 1, math.prod(kernel_)), strides)
         return
-    if pointwise.serves_weights(x.lanes, kernel_, before, groups, x.channels):
+    if pointwise.serves_weights(x.lanes, kernel_, _padding(node), groups, x.channels):
         pointwise.correlate_weights(program, x, g, w, stride, node.flops)
         return
     images = x.lanes > 1
