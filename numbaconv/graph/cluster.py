@@ -65,7 +65,7 @@ class Cluster:
 
     def gives(self, t: int) -> bool:
         """Whether ``t`` is stored element by element, so that others can be calculated of it at once."""
-        return any(t == id(node.outputs[0]) for node in self.roots if is_pointwise(node))
+        return any(t == id(node.outputs[0]) for node in self.roots if is_elementwise(node))
 
 
 def cluster(nodes: Sequence[Node], kept: set[int], updates: Updates) -> list[Node]:
@@ -86,7 +86,7 @@ class _Clusters:
         self.costly: set[int] = set()
         self.inside: set[int] = set()  # ids of tensors that are calculated where they are needed
         for node in nodes:
-            if is_pointwise(node):
+            if is_elementwise(node):
                 self._decide(node)
             elif node.op in REPEATED:
                 self.inside.add(id(node.outputs[0]))
@@ -208,7 +208,7 @@ class _Clusters:
                     source = node.inputs[0]
                     operands[id(source)] = (REPEATED[node.op], source)
                     values[id(t)] = ("operand", id(source))
-                elif node is not None and is_pointwise(node) and (id(t) in self.inside or id(t) in inner):
+                elif node is not None and is_elementwise(node) and (id(t) in self.inside or id(t) in inner):
                     arguments = [value(x) for x in node.inputs]
                     for name in attributes_of(node.op.name, len(node.inputs)):
                         number = float(node.attrs[name])
@@ -222,7 +222,7 @@ class _Clusters:
                     values[id(t)] = ("operand", id(t))
             return values[id(t)]
 
-        stored = [node.outputs[0] for node in found.roots if is_pointwise(node)]
+        stored = [node.outputs[0] for node in found.roots if is_elementwise(node)]
         sums = [node for node in found.roots if node.op in STATISTICS]
         stores = [value(t) for t in stored]
         statistics = [(STATISTICS[node.op], value(node.inputs[0])) for node in sums]
@@ -278,12 +278,12 @@ class _Clusters:
         return in_order(nodes)
 
 
-def is_pointwise(node: Node) -> bool:
+def is_elementwise(node: Node) -> bool:
     return node.op.name in FUNCTIONS
 
 
 def is_fusable(node: Node) -> bool:
-    return is_pointwise(node) or node.op in STATISTICS
+    return is_elementwise(node) or node.op in STATISTICS
 
 
 def in_order(nodes: Sequence[Node]) -> list[Node]:

@@ -58,8 +58,7 @@ def correlate(T, images, rows, vectors, tail, activation, bias):
     """Rows of output pixels; a unit is one row of ``part`` channels (of all, with images in lanes or groups).
 
     Dimensions: (output size, input size, filter size, phases, tap step, index step, tap stride, offset, dilation).
-    Strides of x, w: (plane, row, column, output channel or 1, depth).  ``tail`` = output channels of a group modulo
-    ``rows`` (images in lanes).
+    Strides of x, w: (plane, row, column, output channel or 1, depth).  ``tail``: see ``make_panel``.
     """
     panel = make_panel(images, rows, vectors, tail)
     act = ACTIVATIONS[activation] if activation else None

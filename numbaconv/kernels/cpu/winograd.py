@@ -190,10 +190,11 @@ def choose(program, attrs, w, x, y, weights: bool = False) -> Plan | None:
     filters (written, unless they are frozen, and read or added to for every strip) or, with the whole batch at once, of
     transformed tiles.  Only float32 is worth it, but what is asked for is done.
     """
-    ones = {*attrs["stride"], *attrs["dilation"], attrs["groups"]} == {1} if "stride" in attrs else False
     images = y.lanes > 1
     whole_vectors = x.channels % LANES == 0 and y.channels % LANES == 0
-    if not ones or w.shape[2:] != (TAPS, TAPS) or not (images or (whole_vectors and not weights)):
+    if w.shape[2:] != (TAPS, TAPS) or not (images or (whole_vectors and not weights)):
+        return None
+    if {*attrs["stride"], *attrs["dilation"], attrs["groups"]} != {1}:
         return None
     asked = attrs["algo"] == "winograd"
     few = weights and x.channels < LANES  # they are read in whole vectors
