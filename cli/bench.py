@@ -33,8 +33,9 @@ _KINDS = {
 )
 @click.option(
     "--network", metavar="NAME", multiple=True,
-    help="Whose layers or steps; may be given several times. conv, layers: also all.",
+    help="Whose layers or steps; may be given several times. conv, layers: also all; layers: also operators.",
 )
+@click.option("--function", metavar="NAME", multiple=True, help="layers: this function; may be given several times.")
 @click.option(
     "--batch-size", type=click.IntRange(min=1), multiple=True, help="Images at a time; may be given several times."
 )
@@ -48,6 +49,7 @@ def command(
     kind: str,
     against: tuple[str, ...],
     network: tuple[str, ...],
+    function: tuple[str, ...],
     batch_size: tuple[int, ...],
     rounds: int,
     torch_compile: bool,
@@ -69,6 +71,11 @@ def command(
         if kind not in ("train", "startup"):
             raise click.UsageError(f"--torch-compile belongs to train and startup, not to {kind}")
         chosen["compile"] = True
+    if function:
+        if kind != "layers":
+            raise click.UsageError(f"--function belongs to layers, not to {kind}")
+        chosen["functions"] = function
+        chosen.setdefault("networks", ())
     if plot is not None and kind != "conv":
         raise click.UsageError(f"--plot belongs to conv, not to {kind}")
     for option, file in (("--json", json), ("--csv", csv), ("--plot", plot)):

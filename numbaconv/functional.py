@@ -9,8 +9,8 @@ from typing import Any
 from . import graph as _graph  # noqa: F401  (tells operators how arrays are run)
 from .ops import FUNCTIONS as _FUNCTIONS
 
-globals().update({name: function for name, (function, _) in _FUNCTIONS.items()})
-mul = _FUNCTIONS["multiply"][0]
+globals().update({name: row.function for name, row in _FUNCTIONS.items()})
+mul = _FUNCTIONS["multiply"].function
 
 __all__ = [*_FUNCTIONS, "mul"]
 

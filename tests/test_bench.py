@@ -37,6 +37,7 @@ from numbaconv.bench import (
 )
 from numbaconv.bench.peak import Peak
 from numbaconv.graph import Graph, compile_graph
+from numbaconv.ops import Case
 from numbaconv.visual import roofline
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -190,9 +191,9 @@ def test_conv_against_torch() -> None:
 @needs_torch
 def test_layers_against_torch() -> None:
     some = [
-        shapes.Layer("pool", "max_pool2d", {"x": (16, 3, 9, 9)}, {"kernel_size": 3, "stride": 2, "padding": 1}),
-        shapes.Layer("fc", "linear", {"x": (16, 20), "weight": (7, 20), "bias": (7,)}),
-        shapes.Layer("log_softmax", "log_softmax", {"x": (16, 10)}, {"dim": 1}),
+        shapes.Layer("pool", "max_pool2d", Case({"x": (16, 3, 9, 9)}, {"kernel_size": 3, "stride": 2, "padding": 1})),
+        shapes.Layer("fc", "linear", Case({"x": (16, 20), "weight": (7, 20), "bias": (7,)})),
+        shapes.Layer("log_softmax", "log_softmax", Case({"x": (16, 10)}, {"dim": 1})),
     ]
     found = quick("layers", against="torch", layers=some)
     assert [row["name"] for row in found[::2]] == [layer.name for layer in some]
@@ -200,7 +201,7 @@ def test_layers_against_torch() -> None:
 
 
 def test_layers_alone() -> None:
-    found = quick("layers", layers=[shapes.Layer("t", "tanh", {"x": (16, 3)})])
+    found = quick("layers", layers=[shapes.Layer("t", "tanh", Case({"x": (16, 3)}))])
     assert [row["direction"] for row in found] == list(layers.DIRECTIONS)
 
 

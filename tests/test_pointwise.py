@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from reference import assert_close, conv, conv_grads
+from reference import assert_close
+from reference.conv import conv, conv_grads
 
 import numbaconv as nc
 import numbaconv.functional as F

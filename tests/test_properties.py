@@ -85,9 +85,9 @@ def test_convolution_is_its_definition(dimensions: int) -> None:
         x, weight, bias, options = geometry
         arrays = (x, weight) if bias is None else (x, weight, bias)
         y, pullback = nc.vjp(geometry.conv, *arrays)
-        assert_close(y, reference.conv(*arrays, **options))
+        assert_close(y, reference.conv.conv(*arrays, **options))
         grad = normal(7, *y.shape)
-        for found, expected in zip(pullback(grad), reference.conv_grads(grad, x, weight, **options), strict=False):
+        for found, expected in zip(pullback(grad), reference.conv.conv_grads(grad, x, weight, **options), strict=False):
             assert_close(found, expected)
 
     check()
@@ -101,9 +101,9 @@ def test_convolution_of_many_channels_is_its_definition(geometry: Geometry, dept
     options = {**options, "groups": 1}
     x, weight = normal(1, len(x), depth, *x.shape[2:]), normal(2, outputs, depth, *weight.shape[2:])
     y, pullback = nc.vjp(lambda x, w: F.conv2d(x, w, **options), x, weight)
-    assert_close(y, reference.conv(x, weight, **options))
+    assert_close(y, reference.conv.conv(x, weight, **options))
     grad = normal(7, *y.shape)
-    for found, expected in zip(pullback(grad), reference.conv_grads(grad, x, weight, **options), strict=False):
+    for found, expected in zip(pullback(grad), reference.conv.conv_grads(grad, x, weight, **options), strict=False):
         assert_close(found, expected)
 
 
@@ -114,7 +114,7 @@ def test_convolution_in_single_precision(dimensions: int) -> None:
     def check(geometry: Geometry) -> None:
         x, weight = (a.astype(np.float32) for a in geometry[:2])
         count = math.prod(weight.shape[1:])
-        assert_close(geometry.conv(x, weight), reference.conv(x, weight, **geometry.options), count)
+        assert_close(geometry.conv(x, weight), reference.conv.conv(x, weight, **geometry.options), count)
 
     check()
 
@@ -182,8 +182,8 @@ def test_convolution_moves_with_its_input(geometry: Geometry, rows: int, columns
     reach = [d * (k - 1) for d, k in zip(options["dilation"], weight.shape[2:], strict=True)]
     near = [(r, r) for r in reach]  # a border as wide as the kernel reaches
     far = [(r + n * s, r) for r, n, s in zip(reach, (rows, columns), stride, strict=True)]
-    y = F.conv2d(reference.zero_padded(x, tuple(near)), weight, **options)
-    moved = F.conv2d(reference.zero_padded(x, tuple(far)), weight, **options)
+    y = F.conv2d(reference.conv.zero_padded(x, tuple(near)), weight, **options)
+    moved = F.conv2d(reference.conv.zero_padded(x, tuple(far)), weight, **options)
     assert_close(moved[:, :, rows:, columns:], y)
     assert not moved[:, :, :rows].any() and not moved[:, :, :, :columns].any()
 
@@ -256,7 +256,7 @@ def test_max_pooling_is_its_definition(dimensions: int) -> None:
     @settings(max_examples=40)
     @given(pooling=poolings(dimensions, dilated=True))
     def check(pooling: Pooling) -> None:
-        check_pooling(dimensions, pooling, MAX_POOL[dimensions], reference.max_pool, reference.max_pool_grad)
+        check_pooling(dimensions, pooling, MAX_POOL[dimensions], reference.pool.max_pool, reference.pool.max_pool_grad)
 
     check()
 
@@ -267,7 +267,7 @@ def avg_pool_grad(grad: np.ndarray, x: np.ndarray, kernel: Any, **options: Any) 
     for place in np.ndindex(x.shape[2:]):
         unit = np.zeros((1, 1, *x.shape[2:]))
         unit[(0, 0, *place)] = 1.0
-        share = reference.avg_pool(unit, kernel, **options)
+        share = reference.pool.avg_pool(unit, kernel, **options)
         result[(slice(None), slice(None), *place)] = (grad * share).reshape(*x.shape[:2], -1).sum(axis=2)
     return result
 
@@ -281,7 +281,7 @@ def test_average_pooling_is_its_definition(dimensions: int) -> None:
     def check(pooling: Pooling, include: bool, divisor: dict) -> None:
         options = {**pooling.options, "count_include_pad": include, **divisor}
         pooling = pooling._replace(options=options)
-        check_pooling(dimensions, pooling, AVG_POOL[dimensions], reference.avg_pool, avg_pool_grad)
+        check_pooling(dimensions, pooling, AVG_POOL[dimensions], reference.pool.avg_pool, avg_pool_grad)
 
     check()
 
@@ -384,7 +384,7 @@ def test_reshape_and_flatten_keep_numpys_order(shape: list[int], data: Any) -> N
     np.testing.assert_array_equal(F.reshape(x, new), x.reshape(new))
     start = data.draw(st.integers(0, len(shape) - 1))
     end = data.draw(st.integers(start, len(shape) - 1))
-    np.testing.assert_array_equal(F.flatten(x, start, end), reference.flatten(x, start, end))
+    np.testing.assert_array_equal(F.flatten(x, start, end), reference.shape.flatten(x, start, end))
 
 
 @pytest.mark.parametrize("count", [1, 8191, 8192, 8193, 100_000])

@@ -15,6 +15,7 @@ import numpy as np
 
 import numbaconv.functional as F
 from numbaconv.graph import Executable, Graph, compile_graph, gradients
+from numbaconv.graph.fuse import split
 
 from .conv import inside_a_network
 from .exact import relative_error
@@ -46,38 +47,46 @@ def measure(
     networks: Sequence[str] = ("lenet5", "vgg16"),
     directions: Sequence[str] = DIRECTIONS,
     batch: int | None = None,
+    functions: Sequence[str] = (),
     layers: Sequence[Layer] | None = None,
 ) -> Sequence[Row]:
     """A row for each pass of each layer; errors are against PyTorch in float64.
 
     Args:
         session: rounds and other libraries.
-        networks: names in ``shapes.LAYERS``, or ``all``.
+        networks: names in ``shapes.LAYERS``, or ``all``; ``operators`` for every function at its own sizes.
         directions: some of ``DIRECTIONS``.
         batch: images, instead of those in the tables.
+        functions: these functions at their own sizes, too.
         layers: these instead of the networks'.
     """
     for direction in directions:
         if direction not in DIRECTIONS:
             raise ValueError(f"bench layers: there is no pass {direction!r}, only {', '.join(DIRECTIONS)}")
-    chosen = other_layers(tuple(networks), batch) if layers is None else list(layers)
-    work = [(layer, direction) for layer in chosen for direction in directions]
+    chosen = other_layers(tuple(networks), tuple(functions), batch) if layers is None else list(layers)
+    work = [
+        (layer, direction)
+        for layer in chosen
+        for direction in directions
+        if direction == "forward" or _differentiable(layer)
+    ]
     return session.each(work, lambda layer, direction: f"{layer.name}, {direction}", measure_pass)
 
 
 def measure_pass(session: Session, layer: Layer, direction: str) -> LayerRow:
     """One row."""
     backward = direction == "backward"
-    rng = np.random.default_rng(0)
-    arrays = {name: rng.standard_normal(shape, np.float32) for name, shape in layer.shapes.items()}
+    arrays = layer.case.arrays(np.random.default_rng(0), np.float32)
     executable, labels, moved = _compile(layer, backward, arrays)
     calls: dict[str, Callable[[], Any]] = {
         "ours": Replay(executable).only(lambda step: inside_a_network(step) and labels & set(step.label.split()))
     }
     error = None
-    if session.torch is not None:
-        calls |= _torch_calls(session.torch, layer, backward, arrays)
-        error = _error(session.torch, layer, backward, arrays, executable.run())
+    theirs = None if session.torch is None else _torch_function(session.torch, layer.function)
+    if theirs is not None:
+        calls |= _torch_calls(session.torch, theirs, layer, backward, arrays)
+        exact = _torch_call(session.torch, theirs, layer, backward, arrays, session.torch.float64)()
+        error = max(relative_error(a, b.numpy()) for a, b in zip(executable.run(), exact, strict=True))
     seconds = session.time(calls)
     ours = seconds.pop("ours")
     return LayerRow(
@@ -90,22 +99,46 @@ def measure_pass(session: Session, layer: Layer, direction: str) -> LayerRow:
         gb_per_s=moved / ours / 1e9,
         error=error,
         function=layer.function,
-        shape=layer.shapes["x"],
+        shape=next(iter(layer.case.shapes.values())),
     )
+
+
+def _results(layer: Layer, leaves: Sequence[Any]) -> list[Any]:
+    """The results of the layer's function that have gradients, all of them if none has."""
+    results = getattr(F, layer.function)(*leaves, **layer.case.arguments)
+    results = list(results) if isinstance(results, tuple) else [results]
+    return [y for y in results if y.dtype.kind == "f"] or results
+
+
+def _differentiable(layer: Layer) -> bool:
+    """Whether there is a backward pass."""
+    graph = Graph()
+    arrays = layer.case.arrays(np.random.default_rng(0), np.float32)
+    leaves = [graph.input(array.shape, array.dtype) for array in arrays.values()]
+    result = _results(layer, leaves)[0]
+    floats = [leaf for leaf in leaves if leaf.dtype.kind == "f"]
+    if result.dtype.kind != "f" or not floats:
+        return False
+    try:
+        gradients(result, floats, graph.input(result.shape, result.dtype))
+    except NotImplementedError:
+        return False
+    return True
 
 
 def _compile(layer: Layer, backward: bool, arrays: dict[str, np.ndarray]) -> tuple[Executable, set[str], float]:
     """The plan, the labels of the steps that belong to the pass, and the bytes it must read and write."""
     graph = Graph()
     leaves = [graph.leaf(array) for array in arrays.values()]
-    results = [getattr(F, layer.function)(*leaves, **layer.arguments)]
-    moved = sum(array.nbytes for array in arrays.values()) + 4.0 * results[0].size
+    results = _results(layer, leaves)
+    moved = sum(array.nbytes for array in arrays.values()) + 4.0 * sum(y.spec.size for y in results)
     begin = 0
     if backward:
         begin = len(graph.nodes)
-        results = gradients(results[0], leaves, graph.leaf(_output_gradient(results[0].shape)))
-        moved += sum(array.nbytes for array in arrays.values())
-    labels = {"reorder", *(node.op.name for node in graph.nodes[begin:])}
+        moved += sum(array.nbytes for array in arrays.values() if array.dtype.kind == "f")
+        floats = [leaf for leaf in leaves if leaf.dtype.kind == "f"]
+        results = gradients(results[0], floats, graph.leaf(_output_gradient(results[0].shape)))
+    labels = {"reorder", *(node.op.name for node in split(graph.nodes[begin:]))}
     graph.output(*results)
     return compile_graph(graph), labels, moved
 
@@ -114,42 +147,51 @@ def _output_gradient(shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(1).standard_normal(shape, np.float32)
 
 
+def _torch_function(torch: Any, name: str) -> Callable | None:
+    """PyTorch's function of the name, if it has one."""
+    return getattr(torch.nn.functional, name, None) or getattr(torch, name, None)
+
+
 def _torch_calls(
-    torch: Any, layer: Layer, backward: bool, arrays: dict[str, np.ndarray]
+    torch: Any, function: Callable, layer: Layer, backward: bool, arrays: dict[str, np.ndarray]
 ) -> dict[str, Callable[[], Any]]:
     """The pass in each of PyTorch's layouts that there is for such a shape."""
     formats = {"nchw": torch.contiguous_format}
-    if len(layer.shapes["x"]) == 4:
+    if next(iter(arrays.values())).ndim == 4:
         formats["channels_last"] = torch.channels_last
-    return {name: _torch_call(torch, layer, backward, arrays, form) for name, form in formats.items()}
+    return {
+        name: _torch_call(torch, function, layer, backward, arrays, torch.float32, form)
+        for name, form in formats.items()
+    }
 
 
 def _torch_call(
-    torch: Any, layer: Layer, backward: bool, arrays: dict[str, np.ndarray], form: Any, dtype: Any = None
+    torch: Any,
+    function: Callable,
+    layer: Layer,
+    backward: bool,
+    arrays: dict[str, np.ndarray],
+    dtype: Any,
+    form: Any = None,
 ) -> Callable[[], Any]:
-    function = getattr(torch.nn.functional, layer.function, None) or getattr(torch, layer.function)
-
     def laid_out(array: np.ndarray) -> Any:
-        tensor = torch.from_numpy(array).to(dtype)
-        return tensor.contiguous(memory_format=form) if tensor.ndim == 4 else tensor
+        tensor = torch.from_numpy(array)
+        tensor = tensor.to(dtype) if tensor.is_floating_point() else tensor
+        return tensor.contiguous(memory_format=form) if form is not None and tensor.ndim == 4 else tensor
+
+    def first_floats(results: Any) -> list[Any]:
+        results = list(results) if isinstance(results, tuple) else [results]
+        return [y for y in results if y.is_floating_point()] or results
 
     inputs = [laid_out(array) for array in arrays.values()]
 
     def forward() -> Any:
         with torch.no_grad():
-            return [function(*inputs, **layer.arguments)]
+            return first_floats(function(*inputs, **layer.case.arguments))
 
     if not backward:
         return forward
-    for tensor in inputs:
-        tensor.requires_grad_()
-    result = function(*inputs, **layer.arguments)
+    floats = [tensor.requires_grad_() for tensor in inputs if tensor.is_floating_point()]
+    result = first_floats(function(*inputs, **layer.case.arguments))[0]
     grad = laid_out(_output_gradient(tuple(result.shape)))
-    return lambda: torch.autograd.grad(result, inputs, grad, retain_graph=True)
-
-
-def _error(
-    torch: Any, layer: Layer, backward: bool, arrays: dict[str, np.ndarray], found: Sequence[np.ndarray]
-) -> float:
-    exact = _torch_call(torch, layer, backward, arrays, torch.contiguous_format, torch.float64)()
-    return max(relative_error(ours, theirs.numpy()) for ours, theirs in zip(found, exact, strict=True))
+    return lambda: torch.autograd.grad(result, floats, grad, retain_graph=True)

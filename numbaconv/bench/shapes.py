@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
+
+from ..ops import FUNCTIONS, Case
 
 
 @dataclass(frozen=True)
@@ -142,47 +144,49 @@ CONVOLUTIONS: dict[str, tuple[ConvLayer, ...]] = {
 
 @dataclass(frozen=True)
 class Layer:
-    """A call of a function that ``numbaconv.functional`` and ``torch.nn.functional`` both have.
+    """A call of a function of ``numbaconv.functional``, which ``torch.nn.functional`` may have, too.
 
     Attributes:
         function: its name.
-        shapes: of its arrays, by name in order, the batch first in ``x``.
-        arguments: the others.
+        case: its arrays, the batch first in ``x``, and other arguments.
     """
 
     name: str
     function: str
-    shapes: dict[str, tuple[int, ...]]
-    arguments: dict[str, Any] = field(default_factory=dict)
+    case: Case
+
+
+def _layer(name: str, function: str, shapes: dict[str, tuple[int, ...]], **arguments: Any) -> Layer:
+    return Layer(name, function, Case(shapes, arguments))
 
 
 def _fully_connected(name: str, batch: int, features: int, outputs: int) -> Layer:
-    return Layer(name, "linear", {"x": (batch, features), "weight": (outputs, features), "bias": (outputs,)})
+    return _layer(name, "linear", {"x": (batch, features), "weight": (outputs, features), "bias": (outputs,)})
 
 
 #: Network -> its other layers.
 LAYERS: dict[str, tuple[Layer, ...]] = {
     "lenet5": (
-        Layer("lenet5 tanh1", "tanh", {"x": (64, 6, 28, 28)}),
-        Layer("lenet5 pool1", "avg_pool2d", {"x": (64, 6, 28, 28)}, {"kernel_size": 2}),
-        Layer("lenet5 pool2", "avg_pool2d", {"x": (64, 16, 10, 10)}, {"kernel_size": 2}),
+        _layer("lenet5 tanh1", "tanh", {"x": (64, 6, 28, 28)}),
+        _layer("lenet5 pool1", "avg_pool2d", {"x": (64, 6, 28, 28)}, kernel_size=2),
+        _layer("lenet5 pool2", "avg_pool2d", {"x": (64, 16, 10, 10)}, kernel_size=2),
         _fully_connected("lenet5 fc1", 64, 400, 120),
         _fully_connected("lenet5 fc2", 64, 120, 84),
         _fully_connected("lenet5 fc3", 64, 84, 10),
-        Layer("lenet5 log_softmax", "log_softmax", {"x": (64, 10)}, {"dim": 1}),
+        _layer("lenet5 log_softmax", "log_softmax", {"x": (64, 10)}, dim=1),
     ),
     "vgg16": (
-        Layer("vgg16 relu @32", "relu", {"x": (64, 64, 32, 32)}),
-        Layer("vgg16 pool @32", "max_pool2d", {"x": (64, 64, 32, 32)}, {"kernel_size": 2}),
-        Layer("vgg16 pool @4", "max_pool2d", {"x": (64, 512, 4, 4)}, {"kernel_size": 2}),
+        _layer("vgg16 relu @32", "relu", {"x": (64, 64, 32, 32)}),
+        _layer("vgg16 pool @32", "max_pool2d", {"x": (64, 64, 32, 32)}, kernel_size=2),
+        _layer("vgg16 pool @4", "max_pool2d", {"x": (64, 512, 4, 4)}, kernel_size=2),
         _fully_connected("vgg16 fc1", 64, 512, 512),
     ),
     "resnet50": (
-        Layer(
+        _layer(
             "resnet50 pool 3x3 /2", "max_pool2d", {"x": (16, 64, 112, 112)},
-            {"kernel_size": 3, "stride": 2, "padding": 1},
+            kernel_size=3, stride=2, padding=1,
         ),
-        Layer("resnet50 pool @7", "avg_pool2d", {"x": (16, 2048, 7, 7)}, {"kernel_size": 7}),
+        _layer("resnet50 pool @7", "avg_pool2d", {"x": (16, 2048, 7, 7)}, kernel_size=7),
         _fully_connected("resnet50 fc", 16, 2048, 1000),
     ),
 }  # fmt: skip
@@ -218,16 +222,31 @@ def convolutions(networks: tuple[str, ...], batch: int | None = None) -> list[Co
     return layers if batch is None else [replace(layer, batch=batch) for layer in layers]
 
 
-def other_layers(networks: tuple[str, ...], batch: int | None = None) -> list[Layer]:
+def other_layers(networks: tuple[str, ...], functions: tuple[str, ...] = (), batch: int | None = None) -> list[Layer]:
     """The layers of networks that are no convolutions, with another batch size if one is given.
 
+    The network ``operators`` has every public function at the sizes of its row, ``functions`` are some of these.
+
     Raises:
-        ValueError: for a network that is not in ``LAYERS``.
+        ValueError: for a network that is not in ``LAYERS``, and for a function that there is not or that has no sizes.
     """
-    layers = _of(LAYERS, networks)
+    measured = {name: row for name, row in FUNCTIONS.items() if row.sizes}
+    for name in functions:
+        if name not in measured:
+            raise ValueError(f"bench layers: there are no sizes to measure for a function {name!r}")
+    if "operators" in networks:
+        functions = tuple(measured)
+    layers = _of(LAYERS, tuple(name for name in networks if name != "operators"))
+    layers += [Layer(_described(name, case), name, case) for name in functions for case in measured[name].sizes]
     if batch is None:
         return layers
-    return [replace(layer, shapes=layer.shapes | {"x": (batch, *layer.shapes["x"][1:])}) for layer in layers]
+    return [replace(layer, case=layer.case.with_batch(batch)) for layer in layers]
+
+
+def _described(function: str, case: Case) -> str:
+    """A name for a row: the function, its first array's shape, its other arguments."""
+    shape = "x".join(map(str, next(iter(case.shapes.values()))))
+    return " ".join([function, shape, *(f"{key}={value}" for key, value in case.arguments.items())])
 
 
 def _of(tables: dict[str, tuple[Any, ...]], networks: tuple[str, ...]) -> list[Any]:

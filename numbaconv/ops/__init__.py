@@ -3,9 +3,9 @@
 import importlib
 import pkgutil
 
-from .core import FUNCTIONS, OPERATORS, Case, Operator, Spec, apply, operator, public
+from .core import FUNCTIONS, OPERATORS, Case, Operator, Public, Spec, apply, operator, public
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["FUNCTIONS", "OPERATORS", "Case", "Operator", "Spec", "apply", "operator", "public"]
+__all__ = ["FUNCTIONS", "OPERATORS", "Case", "Operator", "Public", "Spec", "apply", "operator", "public"]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from .core import Case, Operator, Spec, apply, as_input, check_floats, dtype_of, is_traced, operator, public, shape_of
+from .draw import nonzero
 from .shape import expand
 
 
@@ -135,7 +136,7 @@ def multiply(x, y):
     return _pair("multiply", multiply_row, x, y)
 
 
-@public(Case({"x": (17, 2, 3), "y": (17, 2, 3)}))
+@public(Case({"x": (17, 2, 3), "y": (17, 2, 3)}, draw={"y": nonzero}))
 def divide(x, y):
     """x / y for arrays of one shape, or an array and a number."""
     if (number := _number(y)) is not None:

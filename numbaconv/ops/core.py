@@ -12,11 +12,13 @@ is planned and run at once.  There is no other way to run anything.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from .draw import Draw, normal
 
 
 class Spec(NamedTuple):
@@ -34,11 +36,40 @@ class Spec(NamedTuple):
 class Case:
     """One example call of a public function, for tests, gradient checks and benchmarks.
 
-    ``shapes`` are those of the array arguments, by name in order; ``arguments`` the rest.
+    Attributes:
+        shapes: of the array arguments, by name in order.
+        arguments: the others.
+        draw: how arrays are drawn that are not normally distributed; see ``draw.py``.
+        batched: the arrays whose first dimension is the batch; none if the batch cannot be another.
     """
 
-    shapes: dict[str, tuple[int, ...]]
-    arguments: dict[str, Any] = field(default_factory=dict)
+    shapes: Mapping[str, tuple[int, ...]]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    draw: Mapping[str, Draw] = field(default_factory=dict)
+    batched: tuple[str, ...] = ("x", "y", "target")
+
+    def arrays(self, rng: np.random.Generator, dtype: Any, batch: int | None = None) -> dict[str, np.ndarray]:
+        """Arrays for the call, with another batch size if one is given."""
+        shapes = self.shapes if batch is None else self.with_batch(batch).shapes
+        return {name: self.draw.get(name, normal)(rng, shape, np.dtype(dtype)) for name, shape in shapes.items()}
+
+    def with_batch(self, batch: int) -> "Case":
+        """The case with another batch size."""
+        shapes = {k: (batch, *shape[1:]) if k in self.batched else shape for k, shape in self.shapes.items()}
+        return replace(self, shapes=shapes)
+
+
+def image_sizes(**arguments: Any) -> tuple[Case, ...]:
+    """The sizes at which functions of images are measured: 64 of 32x32 pixels, 16 of 56x56."""
+    return tuple(Case({"x": shape}, arguments) for shape in ((64, 32, 32, 32), (16, 64, 56, 56)))
+
+
+class Public(NamedTuple):
+    """A public function, example cases for its tests, and the sizes at which ``bench layers`` measures it."""
+
+    function: Callable
+    cases: tuple[Case, ...]
+    sizes: tuple[Case, ...]
 
 
 class Operator:
@@ -90,8 +121,8 @@ class Operator:
 
 
 OPERATORS: dict[str, Operator] = {}
-#: public functions with example cases: name -> (function, cases)
-FUNCTIONS: dict[str, tuple[Callable, list[Case]]] = {}
+#: public functions by name
+FUNCTIONS: dict[str, Public] = {}
 
 
 def operator(cls: type[Operator]) -> Operator:
@@ -105,11 +136,11 @@ def operator(cls: type[Operator]) -> Operator:
     return row
 
 
-def public(*cases: Case) -> Callable[[Callable], Callable]:
+def public(*cases: Case, sizes: Sequence[Case] = ()) -> Callable[[Callable], Callable]:
     """Decorator of a public function: it appears in ``numbaconv.functional``, tests and benchmarks with these cases."""
 
     def register(function: Callable) -> Callable:
-        FUNCTIONS[function.__name__] = (function, list(cases))
+        FUNCTIONS[function.__name__] = Public(function, cases, tuple(sizes))
         return function
 
     return register

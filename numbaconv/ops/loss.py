@@ -18,6 +18,7 @@ from .core import (
     public,
     shape_of,
 )
+from .draw import below
 from .shape import channel_repeat, channel_total
 
 
@@ -81,9 +82,10 @@ def _check_target(function: str, x, target) -> None:
 
 
 @public(
-    Case({"x": (3, 5)}), Case({"x": (17, 10)}, {"label_smoothing": 0.1}),
-    Case({"x": (16, 7)}, {"reduction": "sum"}),
-)  # fmt: skip
+    Case({"x": (3, 5), "target": (3,)}, draw={"target": below(5)}),
+    Case({"x": (17, 10), "target": (17,)}, {"label_smoothing": 0.1}, draw={"target": below(10)}),
+    Case({"x": (16, 7), "target": (16,)}, {"reduction": "sum"}, draw={"target": below(7)}),
+)
 def cross_entropy(x, target, reduction="mean", label_smoothing=0.0):
     """Cross entropy between softmax(x) and class indices: x (N, classes, ...) scores, target (N, ...) int64.
 

@@ -1,7 +1,8 @@
 """Elementary functions, element by element."""
 
 from .arithmetic import divide_row, multiply_row
-from .core import Case, Operator, Spec, apply, as_input, check_floats, operator, public
+from .core import Case, Operator, Spec, apply, as_input, check_floats, image_sizes, operator, public
+from .draw import positive
 
 
 class Exp(Operator):
@@ -29,7 +30,7 @@ class Log(Operator):
 exp_row, log_row = operator(Exp), operator(Log)
 
 
-@public(Case({"x": (3, 5)}), Case({"x": (17, 2, 3, 3)}))
+@public(Case({"x": (3, 5)}), Case({"x": (17, 2, 3, 3)}), sizes=image_sizes())
 def exp(x):
     """e^x of every element; error at most 1 unit in the last place."""
     x = as_input(x)
@@ -37,7 +38,7 @@ def exp(x):
     return apply(exp_row, (x,), {})
 
 
-@public(Case({"x": (3, 5)}), Case({"x": (17, 2, 3, 3)}))
+@public(Case({"x": (3, 5)}, draw={"x": positive}), Case({"x": (17, 2, 3, 3)}, draw={"x": positive}))
 def log(x):
     """Natural logarithm of every element; -infinity at 0, NaN below; error at most 1 unit in the last place."""
     x = as_input(x)

@@ -7,6 +7,7 @@ import numpy as np
 from .arithmetic import add_row, multiply_row, scale_row, subtract_row
 from .conv import channel_sum, scale_filters
 from .core import Case, Operator, Spec, apply, as_input, check_floats, is_traced, operator, public, shape_of
+from .draw import positive
 from .shape import channel_broadcast
 
 
@@ -210,17 +211,16 @@ def _cube(x):
     return multiply_row(multiply_row(x, x), x)
 
 
+_STATISTICS = {"running_mean": (5,), "running_var": (5,)}
+_AFFINE = {"weight": (5,), "bias": (5,)}
+_DRAW = {"running_var": positive}
+
+
 @public(
-    Case(
-        {"x": (6, 3, 4, 5), "running_mean": (3,), "running_var": (3,), "weight": (3,), "bias": (3,)},
-        {"training": True},
-    ),
-    Case(
-        {"x": (17, 5, 3, 3), "running_mean": (5,), "running_var": (5,), "weight": (5,), "bias": (5,)},
-        {"training": True},
-    ),
-    Case({"x": (17, 5, 3, 3), "running_mean": (5,), "running_var": (5,), "weight": (5,), "bias": (5,)}),
-    Case({"x": (33, 20, 6), "running_mean": (20,), "running_var": (20,)}, {"training": True}),
+    Case({"x": (6, 5, 4, 5), **_STATISTICS, **_AFFINE}, {"training": True}, _DRAW),
+    Case({"x": (17, 5, 3, 3), **_STATISTICS, **_AFFINE}, {"training": True}, _DRAW),
+    Case({"x": (17, 5, 3, 3), **_STATISTICS, **_AFFINE}, draw=_DRAW),
+    Case({"x": (33, 20, 6), "running_mean": (20,), "running_var": (20,)}, {"training": True}, _DRAW),
 )
 def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
     """Normalise each channel of x (N, C, ...) to mean 0 and variance 1, then times ``weight`` (C,) plus ``bias`` (C,).

@@ -49,7 +49,7 @@ expand = operator(Expand)
 channel_broadcast = operator(ChannelBroadcast)
 
 
-@public(Case({"x": (3, 4, 5)}, {"shape": (6, -1)}), Case({"x": (17, 3, 4, 2)}, {"shape": (17, 24)}))
+@public(Case({"x": (3, 4, 5)}, {"shape": (6, -1)}, batched=()), Case({"x": (17, 3, 4, 2)}, {"shape": (-1, 24)}))
 def reshape(x, shape):
     """``x`` under another shape with as many elements; one dimension may be -1.  ValueError if it does not fit."""
     x = as_input(x)

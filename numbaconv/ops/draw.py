@@ -1,0 +1,28 @@
+"""How the arrays of example cases are drawn: ``draw(rng, shape, dtype)``."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+Draw = Callable[[np.random.Generator, tuple[int, ...], np.dtype], np.ndarray]
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """The standard normal distribution."""
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def positive(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Above one half."""
+    return (0.5 + np.abs(rng.standard_normal(shape))).astype(dtype)
+
+
+def nonzero(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Of both signs, at least one half away from zero."""
+    x = rng.standard_normal(shape)
+    return np.copysign(0.5 + np.abs(x), x).astype(dtype)
+
+
+def below(count: int) -> Draw:
+    """Integers from 0 to ``count`` - 1: classes, indices."""
+    return lambda rng, shape, dtype: rng.integers(0, count, shape)

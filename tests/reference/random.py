@@ -1,0 +1,57 @@
+"""The counter-based random numbers, and what is made of them."""
+
+from typing import Any
+
+import numpy as np
+
+from .common import Array, reference, wide
+
+
+def splitmix(z: int) -> int:
+    """The finaliser of splitmix64 (Steele, Lea & Flood, OOPSLA 2014) on 64 bits."""
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+    return z ^ (z >> 31)
+
+
+def random_word(key: Any, position: int, salt: int = 0) -> int:
+    """32 bits of a counter."""
+    seed, step = (int(k) % 2**64 for k in key)
+    stream = splitmix((splitmix((seed + 0x632BE59BD9B4E019) % 2**64) + step * 0x1E3779B97F4A7C15 + salt) % 2**64)
+    return splitmix((stream + position * 0x9E3779B97F4A7C15) % 2**64) >> 32
+
+
+def dropout_keeps(key: Any, count: int, p: float, salt: int = 0) -> Array:
+    """Whether each of ``count`` elements, in C order, is kept: 32 bits of a counter against p."""
+    return np.array([random_word(key, i, salt) >= round(p * 2**32) for i in range(count)])
+
+
+@reference("dropout")
+def dropout(x: Any, p: float = 0.5, training: bool = True, *, key: Any = None) -> Array:
+    x = wide(x)
+    if not training or p == 0.0:
+        return x
+    return np.where(dropout_keeps(key, x.size, p).reshape(x.shape), x, 0.0) * (1.0 / (1.0 - p) if p < 1.0 else 0.0)
+
+
+@reference("take_images", orders=0)
+def take_images(images, indices, mean=(0.0,), std=(1.0,), pad=0, shift=0, flip=False, *, key=(0, 0)) -> Array:
+    border = pad + shift
+    batch = np.pad(np.asarray(images)[indices], ((0, 0), (0, 0), (border, border), (border, border)))
+    height, width = np.shape(images)[2] + 2 * pad, np.shape(images)[3] + 2 * pad
+    moved = []
+    for n, image in enumerate(batch):
+        down, right, mirror = (random_word(key, 3 * n + i) for i in range(3))
+        down, right = (word % (2 * shift + 1) for word in (down, right))
+        image = image[:, down : down + height, right : right + width]
+        moved.append(image[:, :, ::-1] if flip and mirror % 2 else image)
+    batch = np.stack(moved) if moved else batch[:, :, :height, :width]
+    if batch.dtype != np.uint8:
+        return wide(batch)
+    mean, std = (wide(a).reshape(-1, 1, 1) for a in (mean, std))
+    return (batch / 255.0 - mean) / std
+
+
+@reference("take_labels", orders=0)
+def take_labels(labels: Any, indices: Any) -> Array:
+    return np.array([labels[i] for i in indices])

@@ -1,0 +1,29 @@
+"""Parameter updates straight from their papers."""
+
+import numpy as np
+
+from .common import reference, wide
+
+
+@reference("sgd_update", orders=0)
+def sgd_update(parameter, gradient, momentum_buffer, hyper, nesterov=False):
+    """PyTorch's SGD, with a buffer that starts at zero."""
+    lr, momentum, dampening, decay = wide(hyper)
+    slope = wide(gradient) + decay * wide(parameter)
+    velocity = momentum * wide(momentum_buffer) + (1.0 - dampening) * slope
+    return wide(parameter) - lr * (slope + momentum * velocity if nesterov else velocity), velocity
+
+
+@reference("adam_update", orders=0)
+def adam_update(parameter, gradient, m, v, hyper, decoupled=False):
+    """Kingma & Ba, algorithm 1; decoupled: Loshchilov & Hutter, algorithm 2."""
+    lr, beta1, beta2, eps, decay, step = wide(hyper)
+    weight, slope = wide(parameter), wide(gradient)
+    if decoupled:
+        weight = weight - lr * decay * weight
+    else:
+        slope = slope + decay * weight
+    m = beta1 * wide(m) + (1.0 - beta1) * slope
+    v = beta2 * wide(v) + (1.0 - beta2) * slope**2
+    corrected_m, corrected_v = m / (1.0 - beta1**step), v / (1.0 - beta2**step)
+    return weight - lr * corrected_m / (np.sqrt(corrected_v) + eps), m, v
