@@ -413,23 +413,24 @@ def _layouts(node):
 
 @lowering("conv", "linear", inputs=_layouts, outputs=(BATCH,))
 def lower_conv(program, node, inputs, outputs):
-    x, w, *rest = inputs
-    append_steps(Convolution(program, FORWARD, node.attrs, x, w, *outputs, *rest, flops=node.flops))
+    x, w, *bias = inputs
+    append_steps(Convolution(program, FORWARD, node.attrs, x, w, *outputs, *bias, flops=node.flops))
 
 
 def _input_grad_layouts(node):
     """A depthwise filter has nothing to transpose."""
-    grad, weight = node.inputs
+    grad, weight = node.inputs[:2]
     groups = node.attrs.get("groups", 1)
     if groups == 1:
-        return BATCH, FILTER_TRANSPOSED
+        return BATCH, FILTER_TRANSPOSED, PLAIN
     alone = depthwise.serves(weight.shape[1] * groups, grad.shape[1], groups, math.prod(three(weight.shape[2:], 1)[1:]))
-    return BATCH, FILTER_LINES if alone else FILTER_LINES_TRANSPOSED
+    return BATCH, FILTER_LINES if alone else FILTER_LINES_TRANSPOSED, PLAIN
 
 
 @lowering("conv_input_grad", "linear_input_grad", inputs=_input_grad_layouts, outputs=(BATCH,))
 def lower_conv_input_grad(program, node, inputs, outputs):
-    append_steps(Convolution(program, INPUT, node.attrs, *inputs, *outputs, flops=node.flops))
+    g, w, *bias = inputs
+    append_steps(Convolution(program, INPUT, node.attrs, g, w, *outputs, *bias, flops=node.flops))
 
 
 @lowering("conv_weight_grad", inputs=(BATCH, BATCH), outputs=(PLAIN,))

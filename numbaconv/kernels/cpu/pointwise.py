@@ -142,7 +142,10 @@ def _is_product(c: Convolution) -> bool:
 def offer_product(c: Convolution) -> Offer:
     """All that a stride of 1 picks, or few pixels."""
     picked = (c.x if c.transposed else c.y).spatial
-    if not _is_product(c) or math.prod(picked) == 1 or (math.prod(c.stride) > 1 and picked[-1] >= SHORT_ROW):
+    if not _is_product(c) or math.prod(picked) == 1:
+        return None
+    finished = c.bias is not None or c.activation is not None  # zeros would be spread that need both as well
+    if math.prod(c.stride) > 1 and (picked[-1] >= SHORT_ROW or (c.transposed and finished)):
         return None
     return lambda: (correlate_input if c.transposed else correlate)(c)
 
