@@ -23,6 +23,12 @@ from .shape import reshape
 ALGORITHMS: dict[str, tuple[Callable[..., bool], str] | None] = {
     "auto": None,
     "direct": None,
+    "fft": (
+        lambda kernel, stride, dilation, groups: (
+            len(kernel) < 3 and kernel[-1] > 1 and max(kernel) <= 64 and {*stride, *dilation, groups} == {1}
+        ),
+        "filters of one or two dimensions, wider than 1 and at most 64, stride 1, dilation 1 and one group",
+    ),
     "im2col": None,
     "winograd": (
         lambda kernel, stride, dilation, groups: kernel == (3, 3) and {*stride, *dilation, groups} == {1},
