@@ -41,3 +41,8 @@ def cross_entropy(x: Any, target: Any, reduction: str = "mean", label_smoothing:
 @reference("count_correct", orders=0)
 def count_correct(x: Any, target: Any) -> Array:
     return np.sum(np.argmax(wide(x), axis=1) == target)
+
+
+@reference("softmin", terms=along_dim, orders=1)
+def softmin(x: Any, dim: int) -> Array:
+    return softmax(-wide(x), dim)
