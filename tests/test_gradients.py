@@ -44,7 +44,6 @@ EXAMPLES = {
     for i, case in enumerate(row.cases)
     if REFERENCES[name].orders
 }
-EXAMPLES["dropout"] = Example(lambda x: F.dropout(x, 0.4, key=KEY), (normal(LANES + 1, 3, 4),))
 EXAMPLES["rrelu-training"] = Example(lambda x: F.rrelu(x, training=True, key=KEY), (normal(LANES + 1, 3, 4),))
 EXAMPLES["cross_entropy-pixels"] = Example(
     lambda x: F.cross_entropy(x, np.arange(LANES * 6).reshape(LANES, 2, 3) % 4, "none", 0.1), (normal(LANES, 4, 2, 3),)

@@ -59,3 +59,9 @@ def softsign(x: Any) -> Array:
     x = wide(x)
     with np.errstate(invalid="ignore"):
         return np.where(np.isinf(x), np.sign(x), x / (1.0 + np.abs(x)))
+
+
+@reference("maxout", orders=1)
+def maxout(x: Any, pieces: int) -> Array:
+    x = wide(x)
+    return x.reshape(len(x), -1, pieces, *x.shape[2:]).max(axis=2)

@@ -6,7 +6,7 @@ Where a function tends to 0 times infinity, x is bounded first, to where the fun
 import math
 
 from .elementwise import elementwise
-from .math import exp, expm1, log1p, normal_cdf, normal_cdf_and_density, sigmoid, tanh
+from .math import exp, expm1, log1p, normal_cdf, normal_cdf_and_density, sigmoid
 from .vector import absolute, maximum, minimum, where
 
 #: exp, and any number of float32 or float64 times it, is 0 here.
