@@ -41,7 +41,17 @@ from .dropout import (
     StochasticDepth,
 )
 from .linear import Linear
-from .loss import CrossEntropyLoss
+from .loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
 from .module import Buffer, Module, Parameter
 from .norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from .pooling import AvgPool2d, MaxPool2d
@@ -50,6 +60,8 @@ from .shape import Flatten, Identity
 __all__ = [
     "AlphaDropout",
     "AvgPool2d",
+    "BCELoss",
+    "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
@@ -71,15 +83,20 @@ __all__ = [
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
+    "HuberLoss",
     "Identity",
+    "KLDivLoss",
+    "L1Loss",
     "LeakyReLU",
     "Linear",
     "LogSigmoid",
     "LogSoftmax",
+    "MSELoss",
     "MaxPool2d",
     "Maxout",
     "Mish",
     "Module",
+    "NLLLoss",
     "PReLU",
     "Parameter",
     "RReLU",
@@ -89,6 +106,7 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SmoothL1Loss",
     "Softmax",
     "Softmin",
     "Softplus",

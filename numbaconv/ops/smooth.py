@@ -1,4 +1,4 @@
-"""Smooth activations.  Gradients are rows of their own, calculated from x, which is kept for the layer before anyway."""
+"""Smooth activations.  Gradients are rows of their own, calculated from x."""
 
 import math
 

@@ -259,9 +259,9 @@ def _log1p(x):
     return implementation
 
 
-#: Phi(-a) = exp(-a^2 / 2) h((a - 4) / (a + 4)) / (1 + a) for a >= 0 (the change of variable is that of Shepherd & Laframboise,
-#: Math. Comp. 36, 1981): h's polynomials, from the highest power down, interpolate it at Chebyshev's nodes with relative
-#: errors of 3e-8 up to a = 15 and 6e-17 up to a = 39.
+#: Phi(-a) = exp(-a^2 / 2) h((a - 4) / (a + 4)) / (1 + a) for a >= 0; the change of variable is that of Shepherd &
+#: Laframboise, Math. Comp. 36, 1981.  The polynomials, from the highest power down, interpolate h at Chebyshev's nodes
+#: with relative errors of 3e-8 up to a = 15 and 6e-17 up to a = 39.
 _CDF_SINGLE = (
     9.1524745046127953e-05, 0.00072624581808080413, -0.00041190658140704439, -0.0050542464902504155,
     0.017966054402539039, -0.032183907803349027, 0.028597560583215039, 0.013998537842550976, -0.096703395715741005,
