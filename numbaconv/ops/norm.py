@@ -251,12 +251,12 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
     if count <= 1:
         raise ValueError(f"batch_norm: training needs more than one value a channel, x has shape {shape}")
     y, mean, var = apply(batch_norm_row, (x, weight, bias), {"eps": float(eps)})
-    _move(running_mean, mean, momentum, 1.0, x)
-    _move(running_var, var, momentum, count / (count - 1), x)
+    move_running(running_mean, mean, momentum, 1.0, x)
+    move_running(running_var, var, momentum, count / (count - 1), x)
     return y
 
 
-def _move(running, new, momentum: float, factor: float, x) -> None:
+def move_running(running, new, momentum: float, factor: float, x) -> None:
     """running <- (1 - momentum) running + momentum * factor * new."""
     if running is None:
         return
