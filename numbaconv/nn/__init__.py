@@ -53,7 +53,17 @@ from .loss import (
     SmoothL1Loss,
 )
 from .module import Buffer, Module, Parameter
-from .norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
+from .norm import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+    LayerNorm,
+    LocalResponseNorm,
+)
 from .pooling import AvgPool2d, MaxPool2d
 from .shape import Flatten, Identity
 
@@ -79,16 +89,22 @@ __all__ = [
     "FeatureAlphaDropout",
     "Flatten",
     "GELU",
+    "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
     "HuberLoss",
     "Identity",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
     "KLDivLoss",
     "L1Loss",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
