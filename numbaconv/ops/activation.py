@@ -170,6 +170,7 @@ def _along_axis(function: str, row: Operator, x, dim):
 @public(
     Case({"x": (3, 5)}, {"dim": 1}), Case({"x": (17, 10)}, {"dim": -1}), Case({"x": (16, 3, 4, 5)}, {"dim": 1}),
     Case({"x": (2, 3, 19)}, {"dim": 2}), Case({"x": (5, 20)}, {"dim": 0}),
+    sizes=image_sizes(dim=1),
 )  # fmt: skip
 def softmax(x, dim=None):
     """exp(x) / sum(exp(x)) along ``dim``; the maximum is subtracted first, so nothing overflows."""
@@ -179,6 +180,7 @@ def softmax(x, dim=None):
 @public(
     Case({"x": (3, 5)}, {"dim": 1}), Case({"x": (17, 10)}, {"dim": -1}), Case({"x": (16, 3, 4, 5)}, {"dim": 1}),
     Case({"x": (5, 20)}, {"dim": 0}),
+    sizes=image_sizes(dim=1),
 )  # fmt: skip
 def log_softmax(x, dim=None):
     """x - log(sum(exp(x))) along ``dim``."""

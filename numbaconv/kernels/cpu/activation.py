@@ -81,14 +81,18 @@ def along_axis(T, function, across):
                     v = load_first(x, at + c * inner, left)
                     if forward:
                         v = exp(v - top)
+                        if softmax:
+                            store_first(y, at + c * inner, v, left)
                     elif softmax_grad:
                         v = v * load_first(other, at + c * inner, left)
                     total = total + v
                 shift = top + vector_math.log(total) if log_softmax else total
+                if softmax:
+                    shift = 1.0 / total
                 for c in range(n):
-                    v = load_first(x, at + c * inner, left)
+                    v = load_first(y if softmax else x, at + c * inner, left)
                     if softmax:
-                        v = exp(v - top) / total
+                        v = v * shift
                     elif log_softmax:
                         v = v - shift
                     elif softmax_grad:

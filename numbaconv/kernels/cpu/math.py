@@ -23,8 +23,8 @@ from .vector import (
     minimum,
     nearest,
     splat,
+    times_power_of_two,
     to_float,
-    to_integer,
     where,
 )
 
@@ -92,8 +92,8 @@ def sigmoid(x):
 
 
 def _reduction(kind, coefficients):
-    """The common part of exp and expm1: (p(r), r, 2^k in two factors) with x = k ln 2 + r, p given from above."""
-    mantissa, bias, high, low, _, lowest, highest = _constants(kind)
+    """The common part of exp and expm1: (p(r), r, k) with x = k ln 2 + r, p given from above."""
+    _, _, high, low, _, lowest, highest = _constants(kind)
     log2e = float(1 / _LN2)
 
     @njit(error_model="numpy")
@@ -105,10 +105,7 @@ def _reduction(kind, coefficients):
         p = splat(x, coefficients[0])
         for c in coefficients[1:]:
             p = fma(p, r, c)
-        # 2^k in two factors: k itself may leave the range of exponents where the result is still a number.
-        whole = to_integer(k)
-        half = to_integer(k * 0.5)
-        return p, r, from_bits((half + bias) << mantissa), from_bits((whole - half + bias) << mantissa)
+        return p, r, k
 
     return reduce
 
@@ -120,8 +117,8 @@ def _exp(x):
     reduce = _reduction(x.dtype, _constants(x.dtype)[4])
 
     def implementation(x):
-        p, _, first, second = reduce(x)
-        return p * first * second
+        p, _, k = reduce(x)
+        return times_power_of_two(p, k)
 
     return implementation
 
@@ -139,9 +136,9 @@ def _expm1(x):
     reduce = _reduction(x.dtype, _expm1_coefficients(x.dtype))
 
     def implementation(x):
-        p, r, first, second = reduce(x)
+        p, r, k = reduce(x)
         # 2^k exp(r) - 1 = 2^k (r p) + (2^k - 1); 2^k - 1 is exact where it matters.
-        return fma(p * r * first, second, fma(first, second, -1.0))
+        return times_power_of_two(p * r, k) + (times_power_of_two(splat(x, 1.0), k) - 1.0)
 
     return implementation
 
