@@ -97,7 +97,7 @@ def sigmoid(x):
 def _polynomial(coefficients):
     """A function of x and a tuple of x^2, x^4 ... that evaluates a polynomial; coefficients from the lowest power up.
 
-    Halves are evaluated apart (Estrin 1960): products that wait for each other in a row, as in Horner's scheme, are what
+    Halves are evaluated apart (Estrin 1960): products that wait for each other, as in Horner's scheme, are what
     takes the time here.
     """
     count = len(coefficients)
