@@ -7,6 +7,7 @@ function and its gradient, our backward pass counts both.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -94,7 +95,7 @@ def measure_pass(session: Session, layer: Layer, direction: str) -> LayerRow:
         direction=direction,
         ratio=min(seconds.values()) / ours if seconds else None,
         ours_us=ours * 1e6,
-        torch_nchw_us=seconds["nchw"] * 1e6 if seconds else None,
+        torch_nchw_us=seconds["nchw"] * 1e6 if "nchw" in seconds else None,
         torch_channels_last_us=seconds["channels_last"] * 1e6 if "channels_last" in seconds else None,
         gb_per_s=moved / ours / 1e9,
         error=error,
@@ -103,9 +104,19 @@ def measure_pass(session: Session, layer: Layer, direction: str) -> LayerRow:
     )
 
 
+def _called(function: Callable, layer: Layer, arrays: Sequence[Any]) -> Any:
+    """Our function or PyTorch's of the layer's arguments, which stand in the same order: arrays go by position."""
+    named = {**dict(zip(layer.case.shapes, arrays, strict=True)), **layer.case.arguments}
+    parameters = inspect.signature(getattr(F, layer.function)).parameters
+    count = 1 + max(i for i, name in enumerate(parameters) if name in layer.case.shapes)
+    positional = list(parameters)[:count]
+    values = [named.pop(name, parameters[name].default) for name in positional]
+    return function(*values, **named)
+
+
 def _results(layer: Layer, leaves: Sequence[Any]) -> list[Any]:
     """The results of the layer's function that have gradients, all of them if none has."""
-    results = getattr(F, layer.function)(*leaves, **layer.case.arguments)
+    results = _called(getattr(F, layer.function), layer, leaves)
     results = list(results) if isinstance(results, tuple) else [results]
     return [y for y in results if y.dtype.kind == "f"] or results
 
@@ -159,10 +170,15 @@ def _torch_calls(
     formats = {"nchw": torch.contiguous_format}
     if next(iter(arrays.values())).ndim == 4:
         formats["channels_last"] = torch.channels_last
-    return {
-        name: _torch_call(torch, function, layer, backward, arrays, torch.float32, form)
-        for name, form in formats.items()
-    }
+    calls = {}
+    for name, form in formats.items():
+        call = _torch_call(torch, function, layer, backward, arrays, torch.float32, form)
+        try:
+            call()
+        except RuntimeError:  # some functions do not take every layout
+            continue
+        calls[name] = call
+    return calls
 
 
 def _torch_call(
@@ -187,11 +203,11 @@ def _torch_call(
 
     def forward() -> Any:
         with torch.no_grad():
-            return first_floats(function(*inputs, **layer.case.arguments))
+            return first_floats(_called(function, layer, inputs))
 
     if not backward:
         return forward
     floats = [tensor.requires_grad_() for tensor in inputs if tensor.is_floating_point()]
-    result = first_floats(function(*inputs, **layer.case.arguments))[0]
+    result = first_floats(_called(function, layer, inputs))[0]
     grad = laid_out(_output_gradient(tuple(result.shape)))
     return lambda: torch.autograd.grad(result, floats, grad, retain_graph=True)
