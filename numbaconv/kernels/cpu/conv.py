@@ -16,7 +16,7 @@ from numba import njit
 from . import depthwise, geometry
 from .activation import ACTIVATIONS
 from .algorithm import FORWARD, GENERAL, INPUT, WEIGHTS, Convolution, Offer, algorithm, append_steps
-from .filter import filter_strides
+from .filter import FilterStrides, filter_strides
 from .geometry import inside, taps_at, three
 from .lowering import (
     BATCH,
@@ -25,6 +25,7 @@ from .lowering import (
     FILTER_LINES_TRANSPOSED,
     FILTER_TRANSPOSED,
     PLAIN,
+    Buffer,
     ceil_div,
     lowering,
 )
@@ -33,7 +34,7 @@ from .panel import choose_tile, make_panel, tiles_along_vectors
 from .partial import add_partials
 from .target import LANES
 from .tile import lane_sum, product, product_first
-from .turn import turned
+from .turn import exchange, turned
 from .vector import at, load, load_first, store, store_first
 
 #: What one pass of the weight gradient may touch: most of a first-level cache.
@@ -316,8 +317,8 @@ def _correlate(c: Convolution) -> None:
     images = y.lanes > 1
     depth, outputs = x.channels // c.groups, y.channels // c.groups
     widths = dimensions[2]
-    padded = max(0, min(widths[0], widths[2] - 1)) if widths[7] else 0
     pixels = ceil_div(widths[0], widths[3])
+    padded = max(0, min(pixels, ceil_div(widths[2], widths[3]) - 1)) if widths[7] else 0
     interior = [(max(pixels - padded, 0), 1), (1, min(padded, pixels))]
     itemsize, part = y.dtype.itemsize, outputs
     if images:
@@ -334,6 +335,9 @@ def _correlate(c: Convolution) -> None:
         tail=outputs % rows if images else ceil_div(outputs, LANES) % vectors,
         activation=c.activation, bias=c.bias is not None,
     )  # fmt: skip
+    w = c.w
+    if images and c.transposed and c.groups == 1:
+        w, w_strides = _exchanged(c)
     in_sizes = tuple(d[1] for d in dimensions)
     constants = (
         *dimensions[0], *dimensions[1], *dimensions[2],
@@ -343,7 +347,20 @@ def _correlate(c: Convolution) -> None:
     )  # fmt: skip
     units = dimensions[0][0] * dimensions[1][0] * ceil_div(outputs, part)
     # Without a bias the operand is still there, and not read.
-    c.program.step(kernel_, (x, c.w, c.bias or c.w), (y,), constants, units, flops=c.flops)
+    c.program.step(kernel_, (x, w, c.bias or w), (y,), constants, units, flops=c.flops)
+
+
+def _exchanged(c: Convolution) -> tuple[Buffer, FilterStrides]:
+    """The filter [out][taps][in] of an input gradient as [in][taps][out].
+
+    A tile sums over the outputs and so reads a few long lines, as in a forward pass, instead of pieces of many.
+    """
+    outputs, inputs = c.w.shape[:2]
+    taps = math.prod(c.filter_size)
+    w = c.program.whole(c.w.dtype, c.w.elements)
+    c.program.step(exchange(w.dtype), (c.w,), (w,), (outputs, taps, inputs), ceil_div(inputs, LANES))
+    _, height, width = c.filter_size
+    return w, FilterStrides(height * width * outputs, width * outputs, outputs, 1, taps * outputs, 0)
 
 
 @algorithm(WEIGHTS, name="direct", rank=GENERAL)
