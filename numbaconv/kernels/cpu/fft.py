@@ -411,11 +411,11 @@ def correlate(c: Convolution, plan: Plan) -> None:
     p = c.program.whole(y.dtype, plan.frequencies * p_plane)
     images, outputs = y.lanes > 1, y.channels
     if images:
-        rows, vectors = choose_tile(y.dtype.itemsize, outputs, [(tiles, 1)], cut_rows=True)
+        rows, vectors = choose_tile(y.dtype.itemsize, outputs, [(tiles, 1)], 2 * x.channels, cut_rows=True)
         tail = outputs % rows
     else:
         runs = [(ceil_div(outputs, LANES), 1)]
-        rows, vectors = choose_tile(y.dtype.itemsize, tiles, runs, cut_rows=False, overlap=True)
+        rows, vectors = choose_tile(y.dtype.itemsize, tiles, runs, 2 * x.channels, cut_rows=False, overlap=True)
         tail = ceil_div(outputs, LANES) % vectors
     step = multiply_spectra(y.dtype, images=images, rows=rows, vectors=vectors, tail=tail)
     constants: tuple = (
@@ -439,7 +439,7 @@ def correlate_weights(c: Convolution, plan: Plan) -> None:
     pixel = padded * LANES if images else x.channels
     v = _transform_image(c, plan, source, c.sizes[1][1:], plan.size, _padding(c)[1:], pixel)
     q = _transform_image(c, plan, g, c.sizes[0][1:], plan.step, (0, 0), outputs * g.lanes)
-    rows, vectors = choose_tile(x.dtype.itemsize, outputs, [(padded // LANES, 1)], cut_rows=True)
+    rows, vectors = choose_tile(x.dtype.itemsize, outputs, [(padded // LANES, 1)], plan.tiles * x.batch, cut_rows=True)
     step = multiply_gradients(
         x.dtype, rows=rows, vectors=vectors, row_tail=outputs % rows, vector_tail=padded // LANES % vectors
     )
