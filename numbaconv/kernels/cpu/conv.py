@@ -49,9 +49,6 @@ PART_BYTES = 512 * 1024
 #: Fewer lines (rows of output pixels, or of a filter) are cut into parts of the output channels, for several threads.
 FEW_LINES = 8
 
-#: Filters whose input channels lie so far apart, pages of memory, are read tile by tile, as often as possible.
-FAR_BYTES = 8 * 1024
-
 #: How far ahead turned pixels and their gradients are asked for: a tile's channels of a pixel are few lines, far from
 #: the next pixel's, and no prefetcher of a CPU follows such steps.
 PIXELS_AHEAD = 4
@@ -314,6 +311,22 @@ def _row_strides(sizes, channels: int, lanes: int) -> tuple[int, int, int]:
     return sizes[1] * sizes[2] * column, sizes[2] * column, column
 
 
+def _pixel_runs(widths: tuple[int, ...]) -> list[tuple[int, int]]:
+    """The pixels of a row that ``correlate`` takes together, longest first: (length, how often)."""
+    w_out, w_in, phases, index_step, tap_stride = widths[0], widths[1], widths[3], widths[5], widths[6]
+    found: dict[int, int] = {1: 0}
+    for phase in range(phases):
+        start, _, count = taps_at.py_func(widths, phase)
+        pixels = ceil_div(w_out - phase, phases)
+        reach = (count - 1) * tap_stride
+        inner = max(0, ceil_div(-(start + min(0, reach)), index_step))
+        outer = min(pixels, (w_in - 1 - max(0, reach) - start) // index_step + 1)
+        together = max(0, outer - inner) if count else 0
+        found[together] = found.get(together, 0) + (together > 0)
+        found[1] += pixels - together
+    return sorted(((length, often) for length, often in found.items() if length), reverse=True)
+
+
 @algorithm(FORWARD, INPUT, name="direct", rank=GENERAL)
 def offer_rows(c: Convolution) -> Offer:
     return lambda: _correlate(c)
@@ -325,20 +338,15 @@ def _correlate(c: Convolution) -> None:
     w_strides = filter_strides(c.w, y.lanes, c.groups, c.transposed)
     images = y.lanes > 1
     depth, outputs = x.channels // c.groups, y.channels // c.groups
-    widths = dimensions[2]
-    pixels = ceil_div(widths[0], widths[3])
-    padded = max(0, min(pixels, ceil_div(widths[2], widths[3]) - 1)) if widths[7] else 0
-    interior = [(max(pixels - padded, 0), 1), (1, min(padded, pixels))]
+    runs = _pixel_runs(dimensions[2])
     itemsize, part, taps = y.dtype.itemsize, outputs, math.prod(d[2] for d in dimensions)
     if images:
-        rows, vectors = choose_tile(itemsize, outputs, interior, taps * depth, cut_rows=True)
+        rows, vectors = choose_tile(itemsize, outputs, runs, taps * depth, cut_rows=True)
         if c.groups == 1:
             part = _part(outputs, rows, y.blocks * dimensions[0][0] * dimensions[1][0])
-            if w_strides.depth * itemsize >= FAR_BYTES:
-                part = rows
     else:
-        runs = [(ceil_div(outputs, LANES), 1)]
-        rows, vectors = choose_tile(itemsize, interior[0][0] or 1, runs, taps * depth, cut_rows=False, overlap=True)
+        channels = [(ceil_div(outputs, LANES), 1)]
+        rows, vectors = choose_tile(itemsize, runs[0][0], channels, taps * depth, cut_rows=False, overlap=True)
         if c.groups == 1:
             filters = taps * depth * itemsize  # bytes for a channel
             tile = vectors * LANES
