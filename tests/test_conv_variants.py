@@ -20,6 +20,7 @@ import numbaconv.functional as F
 from numbaconv import filters, nn
 from numbaconv.graph import Graph, compile_graph
 from numbaconv.kernels.cpu.target import LANES
+from numbaconv.nn.summary import summarise
 
 pytestmark = pytest.mark.usefixtures("few_tiles")
 
@@ -329,6 +330,13 @@ def test_a_convolution_in_place_of_a_full_connection() -> None:
     assert_close(convolution(larger)[:, :, 1, 0], layer(larger[:, :, 1:5].reshape(2, -1)), 60)
     with pytest.raises(ValueError, match=r"images \(3, 4, 4\) do not have 60 numbers"):
         nn.conv_from_linear(layer, 3, 4)
+
+
+def test_receptive_fields_behind_a_transposed_convolution() -> None:
+    layers = nn.Sequential(nn.Conv2d(1, 2, 4, 2), nn.ConvTranspose2d(2, 2, 4, 2), nn.Conv2d(2, 1, 3))
+    fields = [layer.receptive_field for layer in summarise(layers, (1, 32, 32)).layers]
+    # two pixels of four, two apart, make one; three results of these, one apart
+    assert fields == [(4, 4), (6, 6), (8, 8)]
 
 
 # ------------------------------------------------------------------------------------------------ fixed filters
