@@ -152,6 +152,16 @@ def _conv(to: _Translation, node: Node) -> Any:
     )  # fmt: skip
 
 
+def _conv_transpose(to: _Translation, node: Node) -> Any:
+    attrs = node.attrs
+    return to.call(
+        f"conv_transpose{len(attrs['stride'])}d", *node.inputs, stride=attrs["stride"],
+        padding=tuple(before for before, _ in attrs["padding"]),
+        output_padding=tuple(before - after for before, after in attrs["padding"]), dilation=attrs["dilation"],
+        groups=attrs["groups"],
+    )  # fmt: skip
+
+
 def _batch_norm(to: _Translation, node: Node) -> Any:
     """In training; running statistics and momentum are those of the updates that the trace wrote down.
 
@@ -238,6 +248,7 @@ _TRANSLATIONS: dict[str, _Translate] = {
     "avg_pool": _avg_pool,
     "batch_norm": _batch_norm,
     "conv": _conv,
+    "conv_input_grad": _conv_transpose,
     "divide": _plain(operator.truediv),
     "dropout": _dropout,
     "linear": _plain("linear"),

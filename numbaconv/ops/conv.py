@@ -237,6 +237,12 @@ def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo
     Case({"x": (17, 5, 7, 9), "weight": (6, 5, 3, 3), "bias": (6,)}, {"padding": (1, 2), "algo": "winograd"}),
     Case({"x": (33, 18, 4, 4), "weight": (9, 18, 3, 3)}, {"algo": "winograd"}),
     Case({"x": (2, 16, 8, 6), "weight": (32, 16, 3, 3)}, {"padding": ((2, 0), (0, 1)), "algo": "winograd"}),
+    sizes=(
+        Case({"x": (64, 32, 32, 32), "weight": (32, 32, 7, 7)}, {"padding": 3}),
+        Case({"x": (64, 32, 32, 32), "weight": (32, 32, 11, 11)}, {"padding": 5}),
+        Case({"x": (16, 64, 56, 56), "weight": (64, 64, 11, 11)}, {"padding": 5}),
+        Case({"x": (16, 16, 56, 56), "weight": (16, 16, 31, 31)}, {"padding": 15}),
+    ),
 )
 def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo="auto"):
     """Cross-correlation over images: x (N, C, H, W) or (C, H, W), weight (K, C / groups, R, S), bias (K,).

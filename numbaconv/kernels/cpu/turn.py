@@ -1,4 +1,4 @@
-"""A batch with images in lanes turned such that channels lie in vectors, the images of a pixel one after another."""
+"""Matrices turned: a batch with images in lanes such that channels lie in vectors, a filter such that outputs do."""
 
 from .lowering import Buffer, ceil_div
 from .native import Pointer, kernel
@@ -29,3 +29,23 @@ def turned(program, x) -> Buffer:
     turned = program.per_block(x, x.pixels * LANES * row)
     program.step(turn_pixels(x.dtype), (x,), (turned,), (x.channels, row), x.pixels * row // LANES, late=True)
     return turned
+
+
+@kernel
+def exchange(T):
+    """A filter [out][taps][in] as [in][taps][out]; a unit is a vector of inputs."""
+
+    def loop(begin, end, block: int, first: int, w: Pointer, u: Pointer, outputs: int, taps: int, inputs: int):
+        for unit in range(begin, end):
+            c = unit * LANES
+            for t in range(taps):
+                source, to = at(w, t * inputs + c), at(u, (c * taps + t) * outputs)
+                for k in range(0, outputs, LANES):
+                    if k + LANES <= outputs and c + LANES <= inputs:
+                        transpose(at(source, k * taps * inputs), taps * inputs, at(to, k), taps * outputs)
+                    else:
+                        for i in range(min(LANES, inputs - c)):
+                            for o in range(k, min(k + LANES, outputs)):
+                                to[i * taps * outputs + o] = source[o * taps * inputs + i]
+
+    return loop
