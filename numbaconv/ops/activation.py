@@ -1,7 +1,19 @@
 """Activation functions, softmax and dropout's relatives; gradients are operators of their own."""
 
 from .arithmetic import multiply_row, scale_row, subtract_row
-from .core import Case, Operator, Spec, apply, as_input, check_floats, dimension, operator, public, shape_of
+from .core import (
+    Case,
+    Operator,
+    Spec,
+    apply,
+    as_input,
+    check_floats,
+    dimension,
+    image_sizes,
+    operator,
+    public,
+    shape_of,
+)
 
 
 class _Elementwise(Operator):
@@ -127,19 +139,19 @@ def _elementwise(function: str, row: Operator, x):
     return apply(row, (x,), {})
 
 
-@public(Case({"x": (3, 5)}), Case({"x": (17, 3, 4, 5)}), Case({"x": (7,)}))
+@public(Case({"x": (3, 5)}), Case({"x": (17, 3, 4, 5)}), Case({"x": (7,)}), sizes=image_sizes())
 def tanh(x):
     """Hyperbolic tangent of every element; error at most 3 units in the last place."""
     return _elementwise("tanh", tanh_row, x)
 
 
-@public(Case({"x": (3, 5)}), Case({"x": (17, 3, 4, 5)}))
+@public(Case({"x": (3, 5)}), Case({"x": (17, 3, 4, 5)}), sizes=image_sizes())
 def relu(x):
     """max(x, 0) of every element; NaN stays NaN (Nair & Hinton 2010)."""
     return _elementwise("relu", relu_row, x)
 
 
-@public(Case({"x": (3, 5)}), Case({"x": (17, 3, 4, 5)}))
+@public(Case({"x": (3, 5)}), Case({"x": (17, 3, 4, 5)}), sizes=image_sizes())
 def sigmoid(x):
     """1 / (1 + exp(-x)) of every element; error at most 3 units in the last place."""
     return _elementwise("sigmoid", sigmoid_row, x)
@@ -156,6 +168,7 @@ def _along_axis(function: str, row: Operator, x, dim):
 @public(
     Case({"x": (3, 5)}, {"dim": 1}), Case({"x": (17, 10)}, {"dim": -1}), Case({"x": (16, 3, 4, 5)}, {"dim": 1}),
     Case({"x": (2, 3, 19)}, {"dim": 2}), Case({"x": (5, 20)}, {"dim": 0}),
+    sizes=image_sizes(dim=1),
 )  # fmt: skip
 def softmax(x, dim=None):
     """exp(x) / sum(exp(x)) along ``dim``; the maximum is subtracted first, so nothing overflows."""
@@ -165,6 +178,7 @@ def softmax(x, dim=None):
 @public(
     Case({"x": (3, 5)}, {"dim": 1}), Case({"x": (17, 10)}, {"dim": -1}), Case({"x": (16, 3, 4, 5)}, {"dim": 1}),
     Case({"x": (5, 20)}, {"dim": 0}),
+    sizes=image_sizes(dim=1),
 )  # fmt: skip
 def log_softmax(x, dim=None):
     """x - log(sum(exp(x))) along ``dim``."""

@@ -5,7 +5,20 @@ from typing import Any
 
 import numpy as np
 
-from .core import Case, Operator, Spec, apply, as_input, check_floats, dtype_of, is_traced, operator, public, shape_of
+from .core import (
+    Case,
+    Operator,
+    Spec,
+    apply,
+    as_input,
+    check_floats,
+    dtype_of,
+    image_sizes,
+    is_traced,
+    operator,
+    public,
+    shape_of,
+)
 from .draw import nonzero
 from .shape import expand
 
@@ -108,7 +121,10 @@ def _scalar(value):
     return reshape(value, ())
 
 
-@public(Case({"x": (3, 4), "y": (3, 4)}), Case({"x": (17, 2, 3, 3), "y": (17, 2, 3, 3)}))
+@public(
+    Case({"x": (3, 4), "y": (3, 4)}), Case({"x": (17, 2, 3, 3), "y": (17, 2, 3, 3)}),
+    sizes=image_sizes("x", "y"),
+)  # fmt: skip
 def add(x, y):
     """x + y for arrays of one shape, or an array and a number."""
     for a, b in ((x, y), (y, x)):
@@ -117,7 +133,7 @@ def add(x, y):
     return _pair("add", add_row, x, y)
 
 
-@public(Case({"x": (3, 4), "y": (3, 4)}))
+@public(Case({"x": (3, 4), "y": (3, 4)}), sizes=image_sizes("x", "y"))
 def subtract(x, y):
     """x - y for arrays of one shape, or an array and a number."""
     if (number := _number(y)) is not None:
@@ -127,7 +143,10 @@ def subtract(x, y):
     return _pair("subtract", subtract_row, x, y)
 
 
-@public(Case({"x": (3, 4), "y": (3, 4)}), Case({"x": (17, 2, 3, 3), "y": (17, 2, 3, 3)}))
+@public(
+    Case({"x": (3, 4), "y": (3, 4)}), Case({"x": (17, 2, 3, 3), "y": (17, 2, 3, 3)}),
+    sizes=image_sizes("x", "y"),
+)  # fmt: skip
 def multiply(x, y):
     """x * y for arrays of one shape, or an array and a number."""
     for a, b in ((x, y), (y, x)):
@@ -136,7 +155,7 @@ def multiply(x, y):
     return _pair("multiply", multiply_row, x, y)
 
 
-@public(Case({"x": (17, 2, 3), "y": (17, 2, 3)}, draw={"y": nonzero}))
+@public(Case({"x": (17, 2, 3), "y": (17, 2, 3)}, draw={"y": nonzero}), sizes=image_sizes("x", "y"))
 def divide(x, y):
     """x / y for arrays of one shape, or an array and a number."""
     if (number := _number(y)) is not None:
@@ -152,7 +171,7 @@ def _scaled(function: str, x, factor: float, offset: float):
     return apply(scale_row, (x,), {"factor": factor, "offset": offset})
 
 
-@public(Case({"x": (3, 4, 5)}), Case({"x": (17, 3)}))
+@public(Case({"x": (3, 4, 5)}), Case({"x": (17, 3)}), sizes=image_sizes())
 def sum(x):
     """The sum of all elements, a scalar."""
     x = as_input(x)
@@ -160,7 +179,7 @@ def sum(x):
     return apply(sum_row, (x,), {})
 
 
-@public(Case({"x": (3, 4, 5)}))
+@public(Case({"x": (3, 4, 5)}), sizes=image_sizes())
 def mean(x):
     """The mean of all elements, a scalar."""
     x = as_input(x)

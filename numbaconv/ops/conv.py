@@ -163,6 +163,7 @@ def _conv(function: str, dimensions: int, x, weight, bias, stride, padding, dila
     Case({"x": (3, 2, 9), "weight": (4, 2, 3), "bias": (4,)}, {"stride": 2, "padding": 1}),
     Case({"x": (17, 3, 8), "weight": (5, 3, 4)}, {"padding": "same"}),
     Case({"x": (16, 3, 13), "weight": (3, 1, 3), "bias": (3,)}, {"stride": 2, "padding": 1, "groups": 3}),
+    sizes=(Case({"x": (64, 32, 1024), "weight": (32, 32, 3), "bias": (32,)}, {"padding": 1}),),
 )
 def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo="auto"):
     """Cross-correlation over signals: x (N, C, L) or (C, L), weight (K, C / groups, k), bias (K,) -> (N, K, L').
@@ -190,6 +191,10 @@ def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo
     Case({"x": (17, 5, 7, 9), "weight": (6, 5, 3, 3), "bias": (6,)}, {"padding": (1, 2), "algo": "winograd"}),
     Case({"x": (33, 18, 4, 4), "weight": (9, 18, 3, 3)}, {"algo": "winograd"}),
     Case({"x": (2, 16, 8, 6), "weight": (32, 16, 3, 3)}, {"padding": ((2, 0), (0, 1)), "algo": "winograd"}),
+    sizes=(
+        Case({"x": (64, 32, 32, 32), "weight": (32, 32, 3, 3), "bias": (32,)}, {"padding": 1}),
+        Case({"x": (16, 64, 56, 56), "weight": (64, 64, 3, 3), "bias": (64,)}, {"padding": 1}),
+    ),
 )
 def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo="auto"):
     """Cross-correlation over images: x (N, C, H, W) or (C, H, W), weight (K, C / groups, R, S), bias (K,).
@@ -207,6 +212,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo
     Case({"x": (2, 2, 5, 6, 4), "weight": (3, 2, 3, 3, 2), "bias": (3,)}, {"padding": 1, "stride": (1, 2, 1)}),
     Case({"x": (16, 2, 4, 5, 6), "weight": (4, 1, 2, 3, 3)}, {"groups": 2, "dilation": (1, 1, 2)}),
     Case({"x": (8, 3, 4, 5, 6), "weight": (3, 1, 3, 2, 3)}, {"groups": 3, "padding": 1, "stride": (2, 1, 1)}),
+    sizes=(Case({"x": (16, 16, 8, 32, 32), "weight": (16, 16, 3, 3, 3), "bias": (16,)}, {"padding": 1}),),
 )
 def conv3d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo="auto"):
     """Cross-correlation over volumes: x (N, C, D, H, W), weight (K, C / groups, T, R, S), bias (K,).

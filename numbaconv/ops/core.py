@@ -59,9 +59,13 @@ class Case:
         return replace(self, shapes=shapes)
 
 
-def image_sizes(**arguments: Any) -> tuple[Case, ...]:
-    """The sizes at which functions of images are measured: 64 of 32x32 pixels, 16 of 56x56."""
-    return tuple(Case({"x": shape}, arguments) for shape in ((64, 32, 32, 32), (16, 64, 56, 56)))
+def image_sizes(*names: str, **arguments: Any) -> tuple[Case, ...]:
+    """The sizes at which functions of images are measured: 64 of 32x32 pixels, 16 of 56x56.
+
+    ``names`` are the arrays of that shape, ``x`` alone by default.
+    """
+    shapes = ((64, 32, 32, 32), (16, 64, 56, 56))
+    return tuple(Case(dict.fromkeys(names or ("x",), shape), arguments) for shape in shapes)
 
 
 class Public(NamedTuple):

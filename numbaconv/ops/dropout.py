@@ -7,6 +7,7 @@ from .core import (
     as_input,
     check_floats,
     fraction,
+    image_sizes,
     is_traced,
     operator,
     public,
@@ -27,7 +28,7 @@ class Dropout(Operator):
 dropout_row = operator(Dropout)
 
 
-@public()
+@public(sizes=image_sizes(p=0.5))
 def dropout(x, p=0.5, training=True, *, key=None):
     """Zero each element with probability ``p`` and scale the others by 1 / (1 - p); the identity unless ``training``.
 

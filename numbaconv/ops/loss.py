@@ -85,6 +85,10 @@ def _check_target(function: str, x, target) -> None:
     Case({"x": (3, 5), "target": (3,)}, draw={"target": below(5)}),
     Case({"x": (17, 10), "target": (17,)}, {"label_smoothing": 0.1}, draw={"target": below(10)}),
     Case({"x": (16, 7), "target": (16,)}, {"reduction": "sum"}, draw={"target": below(7)}),
+    sizes=[
+        Case({"x": (n, classes), "target": (n,)}, draw={"target": below(classes)})
+        for n, classes in ((64, 1000), (1024, 10))
+    ],
 )
 def cross_entropy(x, target, reduction="mean", label_smoothing=0.0):
     """Cross entropy between softmax(x) and class indices: x (N, classes, ...) scores, target (N, ...) int64.

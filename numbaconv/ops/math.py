@@ -1,5 +1,7 @@
 """Elementary functions, element by element."""
 
+from dataclasses import replace
+
 from .arithmetic import divide_row, multiply_row
 from .core import Case, Operator, Spec, apply, as_input, check_floats, image_sizes, operator, public
 from .draw import positive
@@ -38,7 +40,10 @@ def exp(x):
     return apply(exp_row, (x,), {})
 
 
-@public(Case({"x": (3, 5)}, draw={"x": positive}), Case({"x": (17, 2, 3, 3)}, draw={"x": positive}))
+@public(
+    Case({"x": (3, 5)}, draw={"x": positive}), Case({"x": (17, 2, 3, 3)}, draw={"x": positive}),
+    sizes=[replace(case, draw={"x": positive}) for case in image_sizes()],
+)  # fmt: skip
 def log(x):
     """Natural logarithm of every element; -infinity at 0, NaN below; error at most 1 unit in the last place."""
     x = as_input(x)

@@ -214,6 +214,7 @@ def _cube(x):
 _STATISTICS = {"running_mean": (5,), "running_var": (5,)}
 _AFFINE = {"weight": (5,), "bias": (5,)}
 _DRAW = {"running_var": positive}
+_OF_THE_BATCH = {"running_mean": None, "running_var": None, "training": True}
 
 
 @public(
@@ -221,6 +222,10 @@ _DRAW = {"running_var": positive}
     Case({"x": (17, 5, 3, 3), **_STATISTICS, **_AFFINE}, {"training": True}, _DRAW),
     Case({"x": (17, 5, 3, 3), **_STATISTICS, **_AFFINE}, draw=_DRAW),
     Case({"x": (33, 20, 6), "running_mean": (20,), "running_var": (20,)}, {"training": True}, _DRAW),
+    sizes=[
+        Case({"x": (n, c, h, h), "weight": (c,), "bias": (c,)}, _OF_THE_BATCH)
+        for n, c, h in ((64, 32, 32), (16, 64, 56))
+    ],
 )
 def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
     """Normalise each channel of x (N, C, ...) to mean 0 and variance 1, then times ``weight`` (C,) plus ``bias`` (C,).
