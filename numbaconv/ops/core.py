@@ -82,6 +82,8 @@ class Operator:
     name: str = ""
     #: output position -> input position whose memory it may take over (parameter updates)
     in_place: dict[int, int] = {}
+    #: the operator that gives the first output alone, run where nothing reads the others
+    alone: "Operator | None" = None
     #: finite at an input of zero: lanes without an image hold zeros
     finite_at_zero: bool = True
 

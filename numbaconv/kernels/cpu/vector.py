@@ -473,6 +473,18 @@ to_float = _conversion("to_float", _FLOATS, "sitofp", "Signed integers converted
 
 
 @intrinsic
+def integers_of(typingctx, like, x):
+    """The integers x (that fit) in the width of ``like``, a pointer or a vector of integers."""
+
+    def codegen(context, builder, signature, arguments):
+        kind = context.get_value_type(signature.return_type)
+        wider = signature.return_type.dtype.bitwidth > x.dtype.bitwidth
+        return builder.sext(arguments[1], kind) if wider else builder.trunc(arguments[1], kind)
+
+    return Vector(like.dtype)(like, x), codegen
+
+
+@intrinsic
 def arithmetic_shift(typingctx, x, count):
     """``x >> count`` keeping the sign (the operator ``>>`` shifts zeros in)."""
 
