@@ -7,7 +7,9 @@ from .plane import plane_pick, wide_indices
 from .window import adaptive, as_batch, sliding, taps, without_batch
 
 
-class _Pool(Operator):
+class WindowPool(Operator):
+    """One number of each window."""
+
     def shape(self, x: Spec, *, size, **attrs) -> Spec:
         return Spec((*x.shape[:2], *size), x.dtype)
 
@@ -21,11 +23,13 @@ class _PoolGrad(Operator):
         return Spec((*grad.shape[:2], *input_size), grad.dtype)
 
 
-class MaxPoolAlone(_Pool):
+class MaxPoolAlone(WindowPool):
     """The largest number in each window; padding counts as minus infinity, NaN wins."""
 
+    label = "max_pool"
 
-class MaxPool(_Pool):
+
+class MaxPool(WindowPool):
     """As max_pool_alone, and int32 where in its plane each number stands, counted row by row: the first of equals.
 
     The gradient reads these places alone.  Where nothing reads them, they are not made.
@@ -46,7 +50,7 @@ class MaxPoolGrad(_PoolGrad):
         return plane_pick(grads[0], indices), None
 
 
-class AvgPool(_Pool):
+class AvgPool(WindowPool):
     """The mean of each window."""
 
     def gradient(self, grads, outputs, x, *, size, **attrs):

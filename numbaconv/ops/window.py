@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from .conv import output_size
 from .core import apply, as_input, check_floats, integers, shape_of
-from .shape import reshape_row
+from .shape import channel_broadcast, expand, reshape_row
 
 
 class Span(NamedTuple):
@@ -137,3 +137,13 @@ def without_batch(y: Any, single: bool) -> Any:
     if isinstance(y, tuple):
         return tuple(without_batch(part, single) for part in y)
     return apply(reshape_row, (y,), {"shape": shape_of(y)[1:]}) if single else y
+
+
+def over_channels(function: str, name: str, value: Any, shape: Sequence[int]) -> Any:
+    """One number, or one for each channel, in all places of an array of ``shape``."""
+    given = shape_of(value)
+    if math.prod(given) == 1 and len(given) <= 1:
+        return apply(expand, (apply(reshape_row, (value,), {"shape": ()}),), {"shape": tuple(shape)})
+    if given != (shape[1],):
+        raise ValueError(f"{function}: {name} must be one number or have shape ({shape[1]},), its shape is {given}")
+    return apply(channel_broadcast, (value,), {"shape": tuple(shape)})

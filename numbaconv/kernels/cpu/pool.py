@@ -21,7 +21,8 @@ from .vector import bits, integers_of, load, load_first, splat, sqrt, store, sto
 #: Taps of windows whose loops are written out; larger ones are walked by loops of any length, one kernel for all.
 MOST_TAPS = 27
 
-#: Vectors of channels that walk a large window together, which hides the latency of additions and maxima.
+#: Vectors of channels that walk a large window together, which hides the latency of additions and maxima; and pixels
+#: that are added at a time to sums in memory.
 ABREAST = 4
 
 class Windows:
@@ -222,14 +223,26 @@ def pool_whole(T, kind, exponent):
         c_begin, c_end = begin * LANES, min(line, end * LANES)
         for c in range(c_begin, c_end, LANES):
             store_first(y, c, splat(x, lowest), c_end - c)
-        for pixel in range(pixels):
+        pixel = 0
+        while pixel < pixels:
             at = pixel * line
-            for c in range(c_begin, c_end - LANES + 1, LANES):
-                store(y, c, take(load(y, c), load(x, at + c)))
-            c = c_end - (c_end - c_begin) % LANES
-            if c < c_end:
+            c = c_begin
+            together = ABREAST if pixel + ABREAST <= pixels else 1
+            if together > 1:
+                while c + LANES <= c_end:
+                    result = load(y, c)
+                    for k in range(ABREAST):
+                        result = take(result, load(x, at + k * line + c))
+                    store(y, c, result)
+                    c += LANES
+            while c < c_end:
                 left = c_end - c
-                store_first(y, c, take(load_first(y, c, left), load_first(x, at + c, left)), left)
+                result = load_first(y, c, left)
+                for k in range(together):
+                    result = take(result, load_first(x, at + k * line + c, left))
+                store_first(y, c, result, left)
+                c += LANES
+            pixel += together
         for c in range(c_begin, c_end, LANES):
             store_first(y, c, finished(load_first(y, c, c_end - c), scales[0] * scales[1] * scales[2]), c_end - c)
 

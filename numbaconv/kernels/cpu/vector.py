@@ -175,6 +175,7 @@ _operator(operator.add, _arithmetic("fadd", "add"))
 _operator(operator.sub, _arithmetic("fsub", "sub"))
 _operator(operator.mul, _arithmetic("fmul", "mul"))
 _operator(operator.truediv, lambda builder, x, y: builder.fdiv(x, y))
+_operator(operator.and_, lambda builder, x, y: builder.and_(x, y))
 _operator(operator.xor, lambda builder, x, y: builder.xor(x, y))
 _operator(operator.lshift, lambda builder, x, y: builder.shl(x, y))
 _operator(operator.rshift, lambda builder, x, y: builder.lshr(x, y))
@@ -324,6 +325,16 @@ def _unary(name, doc):
 absolute = _unary("fabs", "The lanes without their signs.")
 sqrt = _unary("sqrt", "The square root of each lane, correctly rounded.")
 nearest = _unary("rint", "The nearest whole number, ties to even.")
+
+
+@intrinsic
+def lane_numbers(typingctx):
+    """0, 1, 2 ... as 64-bit integers."""
+
+    def codegen(context, builder, signature, arguments):
+        return ir.Constant(context.get_value_type(signature.return_type), list(range(LANES)))
+
+    return Vector(types.int64)(), codegen
 
 
 @intrinsic
