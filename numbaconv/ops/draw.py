@@ -37,3 +37,8 @@ def distinct(count: int) -> Draw:
         return np.array(planes, np.int64).reshape(shape)
 
     return draw
+
+
+def share(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Uniformly from [0, 1)."""
+    return np.minimum(rng.random(shape).astype(dtype), np.nextafter(dtype.type(1), dtype.type(0)))
