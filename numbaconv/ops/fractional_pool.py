@@ -122,9 +122,9 @@ def fractional_max_pool2d(
     ``output_ratio`` (between 0 and 1) times (H, W).  Every plane has sequences of its own: pseudo-random ones,
     a_i = floor(alpha (i + u)) - floor(alpha u), with u from ``_random_samples`` (N, C, 2), for W and then H, in [0, 1),
     or, if ``shuffled``, the same distances in a random order.  Windows overlap and have the size ``kernel_size``; if
-    ``disjoint`` they end where the next begin, and ``kernel_size`` is not used.  Without samples ``key``, an int64 array
-    [seed, step], decides (default: numbaconv's global seed, a new step each call).  With ``return_indices`` also int64
-    positions in the plane, row by row.  ValueError for sizes that do not fit.
+    ``disjoint`` they end where the next begin, and ``kernel_size`` is not used.  Without samples ``key``, an int64
+    array [seed, step], decides (default: numbaconv's global seed, a new step each call).  With ``return_indices`` also
+    int64 positions in the plane, row by row.  ValueError for sizes that do not fit.
 
     Source: PyTorch; Graham, arXiv 1412.6071, section 2 (shuffled: random, disjoint and overlapping).
     """
@@ -145,8 +145,8 @@ def fractional_max_pool3d(
 ):  # fmt: skip
     """y[n, c, i, j, k] = max of the window of x[n, c] that begins at (a_i, b_j, c_k), each increasing by turns.
 
-    Volumes x (N, C, D, H, W) or (C, D, H, W) -> (N, C, D', H', W') or (C, D', H', W'); ``_random_samples`` (N, C, 3) are
-    for D, H and W.  Arguments as for ``fractional_max_pool2d``.
+    Volumes x (N, C, D, H, W) or (C, D, H, W) -> (N, C, D', H', W') or (C, D', H', W'); ``_random_samples`` (N, C, 3)
+    are for D, H and W.  Arguments as for ``fractional_max_pool2d``.
 
     Source: PyTorch; Graham, arXiv 1412.6071, section 2.
     """

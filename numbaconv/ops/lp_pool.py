@@ -79,9 +79,9 @@ def _raised(x, exponent: float):
 def _lp(function: str, dimensions: int, x, norm_type, kernel_size, stride, ceil_mode):
     x, single = as_batch(function, dimensions, x)
     windows = sliding(function, shape_of(x), kernel_size, stride, 0, 1, ceil_mode)
-    if is_traced(norm_type) or np.ndim(norm_type) or hasattr(norm_type, "trainable"):
+    if is_traced(norm_type) or isinstance(norm_type, (np.ndarray, list, tuple)) or hasattr(norm_type, "trainable"):
         return without_batch(_learned(function, x, norm_type, windows), single)
-    if not isinstance(norm_type, (int, float, np.number, np.ndarray)) or not norm_type:
+    if not isinstance(norm_type, (int, float, np.number)) or not norm_type:
         raise ValueError(f"{function}: norm_type must be an array or a number other than 0, not {norm_type!r}")
     p = float(norm_type)
     if math.isinf(p):
@@ -123,7 +123,7 @@ def lp_pool1d(x, norm_type, kernel_size, stride=None, ceil_mode=False):
     Case({"x": (3, 2, 4, 6)}, {"norm_type": 1, "kernel_size": (2, 3)}),
     Case({"x": (3, 2, 4, 6)}, {"norm_type": math.inf, "kernel_size": 2}),
     Case({"x": (17, 3, 5, 6), "norm_type": (3,)}, {"kernel_size": 3, "stride": 2}, {"norm_type": positive}),
-    Case({"x": (2, 3, 4, 4), "norm_type": ()}, {"kernel_size": 2}, {"norm_type": positive}),
+    Case({"x": (2, 3, 4, 4), "norm_type": (1,)}, {"kernel_size": 2}, {"norm_type": positive}),
     sizes=(*image_sizes(norm_type=2.0, kernel_size=2), *image_sizes(norm_type=3.0, kernel_size=3, stride=2)),
 )
 def lp_pool2d(x, norm_type, kernel_size, stride=None, ceil_mode=False):
