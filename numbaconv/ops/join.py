@@ -72,7 +72,7 @@ def concat(tensors, dim=0):
     dim = dimension("concat", "dim", dim, len(first))
     for t in tensors:
         shape = shape_of(t)
-        if len(shape) != len(first) or any(a != b for i, (a, b) in enumerate(zip(shape, first, strict=True)) if i != dim):
+        if (*shape[:dim], *shape[dim + 1 :]) != (*first[:dim], *first[dim + 1 :]) or len(shape) != len(first):
             raise ValueError(f"concat: shapes {first} and {shape} differ in another dimension than {dim}")
     tensors = [t for t in tensors if shape_of(t)[dim]] or tensors[:1]
     return tensors[0] if len(tensors) == 1 else apply(concat_row, tensors, {"dim": dim})

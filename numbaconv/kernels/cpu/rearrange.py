@@ -2,60 +2,121 @@
 
 import math
 
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
 from ...ops.rearrange import MOST_DIMENSIONS, runs_of
 from .lowering import BATCH, PLAIN, SAME, lowering
 from .native import Ints, Pointer, kernel
 from .target import LANES
-from .vector import load, load_first, store, store_first
+from .vector import at, load, load_first, store, store_first, vector_load, vector_store
 
-OUTER = MOST_DIMENSIONS - 2
+OUTER = MOST_DIMENSIONS - 1
+
+#: Units that keep all threads busy.
+LEAST_UNITS = 64
+
+
+#: So many rows of numbers are dealt out in turn as vectors.
+MOST_DEALT = 4
+
+
+def deal(rows: int):
+    """A function (x, x_row, y) for kernels: y[j rows + i] = x[i x_row + j] for ``rows`` vectors i."""
+
+    @intrinsic
+    def deal(typingctx, x, x_row, y):
+        def codegen(context, builder, signature, arguments):
+            x, x_row, y = arguments
+            vector, index = ir.VectorType(x.type.pointee, LANES), ir.VectorType(ir.IntType(32), LANES)
+            number = ir.IntType(64)
+            sources = [
+                vector_load(builder, builder.gep(x, [builder.mul(x_row, ir.Constant(number, i))]), vector)
+                for i in range(rows)
+            ]
+            for part in range(rows):
+                places = [divmod(part * LANES + lane, rows) for lane in range(LANES)]
+                value, order = sources[0], [j for j, _ in places]  # lanes that come from another row are replaced
+                for i in range(1, rows):
+                    order = [LANES + j if of == i else order[lane] for lane, (j, of) in enumerate(places)]
+                    value = builder.shuffle_vector(value, sources[i], ir.Constant(index, order))
+                    order = list(range(LANES))
+                vector_store(builder, value, builder.gep(y, [ir.Constant(number, part * LANES)]))
+            return context.get_dummy_value()
+
+        return types.void(x, types.int64, y), codegen
+
+    return deal
 
 
 @kernel
-def move(T, together):
-    """y[o, i, j] = x[o . x_strides, i, j]; a unit is an o, places in ``OUTER`` dimensions of sizes ``sizes``.
+def move(T, together, dealt):
+    """y[o, i, j, k] = x[o, i, j, k] with any strides; a unit is an o, a place in ``OUTER`` dimensions.
 
-    ``together``: along j the numbers lie side by side in x and y, and are moved as vectors.
+    ``together``: along k the numbers lie side by side in x and y, and are moved as vectors.  ``dealt``, if not 0: the
+    number of j; the numbers lie side by side along k in x, and along j in y.
     """
+    interleave = deal(dealt) if dealt else None
 
     def loop(
         begin, end, block: int, first: int, x: Pointer, y: Pointer,
-        sizes: Ints(OUTER), x_strides: Ints(OUTER), rows: int, columns: int, x_inner: Ints(2), y_inner: Ints(2),
+        sizes: Ints(OUTER), x_outer: Ints(OUTER), y_outer: Ints(OUTER), inner: Ints(3), x_inner: Ints(3),
+        y_inner: Ints(3),
     ):  # fmt: skip
+        planes, rows, columns = inner
         whole = columns // LANES * LANES
         for unit in range(begin, end):
-            source, rest = 0, unit
-            for d in range(OUTER - 1, -1, -1):
+            source, target, rest, d = 0, 0, unit, OUTER
+            while rest > 0:
+                d -= 1
                 quotient = rest // sizes[d]
-                source += (rest - quotient * sizes[d]) * x_strides[d]
+                source += (rest - quotient * sizes[d]) * x_outer[d]
+                target += (rest - quotient * sizes[d]) * y_outer[d]
                 rest = quotient
-            target = unit * rows * columns
-            for i in range(rows):
-                s, t = source + i * x_inner[0], target + i * y_inner[0]
-                if together:
-                    for j in range(0, whole, LANES):
-                        store(y, t + j, load(x, s + j))
-                    if whole < columns:
-                        store_first(y, t + whole, load_first(x, s + whole, columns - whole), columns - whole)
-                else:
-                    for j in range(columns):
-                        y[t + j * y_inner[1]] = x[s + j * x_inner[1]]
+            for i in range(planes):
+                for j in range(rows):
+                    s, t = source + i * x_inner[0] + j * x_inner[1], target + i * y_inner[0] + j * y_inner[1]
+                    if together:
+                        for k in range(0, whole, LANES):
+                            store(y, t + k, load(x, s + k))
+                        if whole < columns:
+                            store_first(y, t + whole, load_first(x, s + whole, columns - whole), columns - whole)
+                    elif dealt and columns >= LANES:
+                        k = 0
+                        while j == 0 and k < columns:
+                            k = min(k, columns - LANES)  # the last vectors overlap their neighbours
+                            interleave(at(x, s + k), x_inner[1], at(y, t + k * dealt))
+                            k += LANES
+                    else:
+                        for k in range(columns):
+                            y[t + k * y_inner[2]] = x[s + k * x_inner[2]]
 
     return loop
 
 
 def _move(program, x, y, sizes, strides) -> None:
     """Append the step that gives y, of dimensions ``sizes``, what lies ``strides`` apart in x."""
-    kept = [(n, s) for n, s in zip(sizes, strides, strict=True) if n != 1]
-    kept = [(1, 1)] * (MOST_DIMENSIONS - len(kept)) + kept
-    (rows, x_row), (columns, x_column) = kept[-2:]
-    outer = kept[:-2]
-    together = x_column == 1
-    y_inner = (columns, 1)
-    if not together and rows > columns:  # the longer loop goes inside
-        rows, columns, x_row, x_column, y_inner = columns, rows, x_column, x_row, (1, columns)
-    constants = (*(n for n, _ in outer), *(s for _, s in outer), rows, columns, x_row, x_column, *y_inner)
-    program.step(move(x.dtype, together=together), (x,), (y,), constants, math.prod(n for n, _ in outer))
+    outer = [d for d in zip(sizes, strides, _strides(sizes), strict=True) if d[0] != 1]
+    column = outer.pop() if outer else (1, 1, 1)
+    together, dealt = column[1] == 1, 0
+    row, plane = (1, 0, 0), (1, 0, 0)
+    if outer and not together:
+        row = outer.pop()
+        if row[0] > column[0]:  # the longer loop goes inside
+            row, column = column, row
+            dealt = row[0] if column[1] == 1 and row[0] <= MOST_DEALT else 0
+    if outer:  # finding a unit's place takes divisions: it is worth some work
+        chosen = max(outer, key=lambda d: (min(d[0], LANES), -d[1]))  # a long loop over what lies close together
+        if math.prod(n for n, _, _ in outer) >= chosen[0] * LEAST_UNITS:
+            outer.remove(chosen)
+            plane = chosen
+    elif not dealt:
+        outer, row = [row], (1, 0, 0)
+    outer = [(1, 0, 0)] * (OUTER - len(outer)) + outer
+    constants = [v for values in (zip(*outer, strict=True), zip(plane, row, column, strict=True)) for v in values]
+    units = math.prod(n for n, _, _ in outer)
+    program.step(move(x.dtype, together=together, dealt=dealt), (x,), (y,), [v for c in constants for v in c], units)
 
 
 def _strides(sizes) -> list[int]:
