@@ -61,7 +61,7 @@ def test_cases_name_arguments_of_their_functions() -> None:
 
 
 def test_functional_offers_the_table_and_nothing_else() -> None:
-    assert set(F.__all__) == {*FUNCTIONS, "mul"}
+    assert set(F.__all__) == {*FUNCTIONS, "mul", "cat"}
     assert all(getattr(F, name) is row.function for name, row in FUNCTIONS.items())
     with pytest.raises(AttributeError, match="numbaconv.functional has no 'conv4d'"):
         _ = F.conv4d

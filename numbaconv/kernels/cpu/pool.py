@@ -14,16 +14,15 @@ from .geometry import three
 from .lowering import BATCH, Buffer, ceil_div, lowering
 from .math import exp, log
 from .native import FLOAT64, INT32, INT64, Ints, Pointer, kernel
-from .resample import Matrix, pieces_of, resample_step, row_of, tables_of, transposed
+from .resample import ABREAST, Matrix, pieces_of, resample_step, row_of, tables_of, transposed
 from .target import LANES
 from .vector import bits, integers_of, load, load_first, splat, sqrt, store, store_first, where
 
 #: Taps of windows whose loops are written out; larger ones are walked by loops of any length, one kernel for all.
 MOST_TAPS = 27
 
-#: Vectors of channels that walk a large window together, which hides the latency of additions and maxima; and pixels
-#: that are added at a time to sums in memory.
-ABREAST = 4
+#: Pixels that are added at a time to sums in memory.
+TOGETHER = 4
 
 class Windows:
     """The windows of a node as kernels read them.
@@ -227,11 +226,11 @@ def pool_whole(T, kind, exponent):
         while pixel < pixels:
             at = pixel * line
             c = c_begin
-            together = ABREAST if pixel + ABREAST <= pixels else 1
+            together = TOGETHER if pixel + TOGETHER <= pixels else 1
             if together > 1:
                 while c + LANES <= c_end:
                     result = load(y, c)
-                    for k in range(ABREAST):
+                    for k in range(TOGETHER):
                         result = take(result, load(x, at + k * line + c))
                     store(y, c, result)
                     c += LANES
