@@ -111,18 +111,19 @@ def _is_random(layer: Layer) -> bool:
     return "key" in inspect.signature(getattr(F, layer.function)).parameters
 
 
-def _passed(layer: Layer, arrays: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments by position and by name: arrays that are the first parameters have other names in PyTorch."""
-    parameters = list(inspect.signature(getattr(F, layer.function)).parameters)
-    first = next((i for i, name in enumerate(arrays) if parameters[i] != name), len(arrays))
-    values = list(arrays.values())
-    return values[:first], {**layer.case.arguments, **dict(list(arrays.items())[first:])}
+def _called(function: Callable, layer: Layer, arguments: dict[str, Any]) -> Any:
+    """Our function or PyTorch's of the layer's arguments, which stand in the same order: arrays go by position."""
+    named = {**arguments, **layer.case.arguments}
+    parameters = inspect.signature(getattr(F, layer.function)).parameters
+    count = 1 + max(i for i, name in enumerate(parameters) if name in arguments)
+    positional = list(parameters)[:count]
+    values = [named.pop(name, parameters[name].default) for name in positional]
+    return function(*values, **named)
 
 
 def _results(layer: Layer, arguments: dict[str, Any]) -> list[Any]:
     """The results of the layer's function that have gradients, all of them if none has."""
-    first, named = _passed(layer, arguments)
-    results = getattr(F, layer.function)(*first, **named)
+    results = _called(getattr(F, layer.function), layer, arguments)
     results = list(results) if isinstance(results, tuple) else [results]
     return [y for y in results if y.dtype.kind == "f"] or results
 
@@ -204,10 +205,9 @@ def _torch_call(
 
     leaves, rebuild = flatten_tree(arrays)
     inputs = [laid_out(array) for array in leaves]
-    first, named = _passed(layer, rebuild(inputs))
 
     def call() -> list[Any]:
-        return first_floats(function(*first, **named))
+        return first_floats(_called(function, layer, rebuild(inputs)))
 
     def forward() -> Any:
         with torch.no_grad():

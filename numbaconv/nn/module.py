@@ -22,10 +22,14 @@ class Parameter(Variable):
 
 
 class Buffer(Variable):
-    """An array that belongs to a module's state but is not trained."""
+    """An array that belongs to a module's state but is not trained.
 
-    def __init__(self, data: Any, name: str | None = None) -> None:
+    An ``optional`` one keeps its value where a state dict, written before there was such a buffer, lacks it.
+    """
+
+    def __init__(self, data: Any, name: str | None = None, *, optional: bool = False) -> None:
         super().__init__(np.array(data, order="C"), trainable=False, name=name)
+        self.optional = optional
 
 
 class Mismatch(NamedTuple):
@@ -249,7 +253,7 @@ class Module:
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"load_state_dict: expected a mapping of names to arrays, got {type(state_dict).__name__}")
         own = dict(self._state())
-        missing = [name for name in own if name not in state_dict]
+        missing = [name for name in own if name not in state_dict and not getattr(own[name], "optional", False)]
         unexpected = [name for name in state_dict if name not in own]
         faults = []
         if strict and unexpected:
