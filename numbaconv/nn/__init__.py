@@ -30,7 +30,7 @@ from .activation import (
     Threshold,
 )
 from .container import Sequential
-from .conv import Conv1d, Conv2d, Conv3d
+from .conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .dropout import (
     AlphaDropout,
     Dropout,
@@ -40,6 +40,7 @@ from .dropout import (
     FeatureAlphaDropout,
     StochasticDepth,
 )
+from .filters import DifferenceOfGaussians, FilterBank, Gabor, Gaussian, Laplacian, Prewitt, Sobel
 from .linear import Linear
 from .loss import (
     BCELoss,
@@ -64,7 +65,9 @@ from .norm import (
     LayerNorm,
     LocalResponseNorm,
 )
+from .patches import Fold, Unfold
 from .pooling import AvgPool2d, MaxPool2d
+from .separable import SeparableConv2d, SpatialConv2d, conv_from_linear, factorize
 from .shape import Flatten, Identity
 
 __all__ = [
@@ -80,15 +83,23 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "CrossEntropyLoss",
+    "DifferenceOfGaussians",
     "Dropout",
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
     "ELU",
     "FeatureAlphaDropout",
+    "FilterBank",
     "Flatten",
+    "Fold",
     "GELU",
+    "Gabor",
+    "Gaussian",
     "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
@@ -101,6 +112,7 @@ __all__ = [
     "InstanceNorm3d",
     "KLDivLoss",
     "L1Loss",
+    "Laplacian",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -115,21 +127,28 @@ __all__ = [
     "NLLLoss",
     "PReLU",
     "Parameter",
+    "Prewitt",
     "RReLU",
     "ReLU",
     "ReLU6",
     "SELU",
+    "SeparableConv2d",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "SmoothL1Loss",
+    "Sobel",
     "Softmax",
     "Softmin",
     "Softplus",
     "Softshrink",
     "Softsign",
+    "SpatialConv2d",
     "StochasticDepth",
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Unfold",
+    "conv_from_linear",
+    "factorize",
 ]

@@ -59,15 +59,18 @@ class Module:
 
     # -- running ------------------------------------------------------------------------------------------------------
 
-    def forward(self, *args: Any) -> Any:
+    def forward(self, *args: Any, **options: Any) -> Any:
         """Compute the output from the inputs; to be defined by the subclass."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
 
-    def __call__(self, *args: Any) -> Any:
-        """Run the module on NumPy arrays, or append it to a trace if any argument is a ``Tensor``."""
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Run the module on NumPy arrays, or append it to a trace if any argument is a ``Tensor``.
+
+        ``options``, by name, are passed on to ``forward`` as they are; they hold no arrays.
+        """
         if any(isinstance(argument, Tensor) for argument in args):
-            return self.forward(*args)
-        return eager.run(self, args)
+            return self.forward(*args, **options)
+        return eager.run(self, args, options)
 
     # -- registration -------------------------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .conv import output_size
 from .core import apply, as_input, check_floats, integers, shape_of
+from .geometry import output_size
 from .shape import channel_broadcast, expand, reshape_row
 
 

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numba import njit
 
-from .conv import sum_groups
+from .partial import sum_groups
 from .filter import filter_strides
 from .lowering import (
     BATCH,
