@@ -10,7 +10,6 @@ import math
 import numpy as np
 from numba import njit
 
-from .partial import sum_groups
 from .filter import filter_strides
 from .lowering import (
     BATCH,
@@ -25,6 +24,7 @@ from .lowering import (
 )
 from .native import INT64, Ints, Pointer, kernel
 from .panel import choose_tile, make_outer, make_panel
+from .partial import sum_groups
 from .reorder import reorder_step
 from .sampling import clear, gather, product_sum, scatter
 from .target import LANES
