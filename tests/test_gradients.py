@@ -199,7 +199,7 @@ def test_vjp_is_the_adjoint_of_the_derivative(name: str) -> None:
 
     ys, pullback = nc.vjp(results, *example.primals)
     for y, again in zip(ys, results(*example.primals), strict=True):
-        np.testing.assert_array_equal(y, again)
+        assert_close(y, again)  # the same bits but where a function of several operators is one pass in a trace
     grads = tuple(normal(*y.shape, seed=3 + 100 * i) for i, y in enumerate(ys))
     found = pullback(grads)
     step, directions = 1e-6, [normal(*a.shape, seed=4 + i) for i, a in enumerate(example.primals)]

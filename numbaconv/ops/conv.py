@@ -216,6 +216,8 @@ def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo
     """Cross-correlation over signals: x (N, C, L) or (C, L), weight (K, C / groups, k), bias (K,) -> (N, K, L').
 
     See ``conv2d`` for the arguments.
+
+    Source: PyTorch; Goodfellow et al., Deep Learning, section 9.1.
     """
     return _conv("conv1d", 1, x, weight, bias, stride, padding, dilation, groups, algo)
 
@@ -270,6 +272,8 @@ def conv3d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo
     """Cross-correlation over volumes: x (N, C, D, H, W), weight (K, C / groups, T, R, S), bias (K,).
 
     See ``conv2d`` for the arguments.
+
+    Source: PyTorch; Goodfellow et al., Deep Learning, section 9.1.
     """
     return _conv("conv3d", 3, x, weight, bias, stride, padding, dilation, groups, algo)
 
