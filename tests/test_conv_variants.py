@@ -60,7 +60,7 @@ def transposed_calls(draw: Callable) -> tuple[str, dict[str, Any]]:
         least = next(n for n in itertools.count(1) if (n - 1) * s - 2 * p + d * (k - 1) + f + 1 > 0)
         size.append(least + draw(st.integers(0, 3)))
     groups = draw(st.sampled_from([1, 1, 2]))
-    inputs, outputs = groups * draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    inputs, outputs = groups * draw(st.integers(2, 3)), draw(st.integers(1, 3))
     batch = draw(st.sampled_from(BATCHES))
     arguments = {
         "input": normal(batch, inputs, *size), "weight": normal(inputs, outputs, *kernel, seed=1),

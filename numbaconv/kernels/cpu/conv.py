@@ -45,19 +45,22 @@ TURNED_PASS_BYTES = 512 * 1024
 #: Filters of so many bytes stay in a second-level cache while the rows of an image pass by.
 PART_BYTES = 512 * 1024
 
+#: Fewer lines (rows of output pixels, or of a filter) are cut into parts of the output channels, for several threads.
+FEW_LINES = 8
+
+#: Filters whose input channels lie so far apart, pages of memory, are read tile by tile, as often as possible.
+FAR_BYTES = 8 * 1024
+
 #: How far ahead turned pixels and their gradients are asked for: a tile's channels of a pixel are few lines, far from
 #: the next pixel's, and no prefetcher of a CPU follows such steps.
 PIXELS_AHEAD = 4
-
-#: Units of the weight gradient of a filter of one row.
-ONE_ROW_UNITS = 4
 
 # ------------------------------------------------------------------------------------------ forward and input gradient
 
 
 @kernel
 def correlate(T, images, rows, vectors, tail, activation, bias):
-    """Rows of output pixels; a unit is one row of ``part`` channels (of all, with images in lanes or groups).
+    """Rows of output pixels; a unit is one row of ``part`` channels.
 
     Dimensions: (output size, input size, filter size, phases, tap step, index step, tap stride, offset, dilation).
     Strides of x, w: (plane, row, column, output channel or 1, depth).  ``tail``: see ``make_panel``.
@@ -118,8 +121,8 @@ def correlate(T, images, rows, vectors, tail, activation, bias):
             low_h, high_h = inside(start_h, heights[6], count_h, heights[1])
             x_at = (start_d + low_d * planes[6]) * x_plane + (start_h + low_h * heights[6]) * x_row
             w_at = (tap_d + low_d * planes[4]) * w_plane + (tap_h + low_h * heights[4]) * w_tap_row
-            w_at += k // LANES * w_row
-            y_at = line * w_out * y_column + k
+            w_at += (k if images else k // LANES) * w_row
+            y_at = line * w_out * y_column + k * lanes
             for phase in range(phases):
                 start, tap, count = taps_at(widths, phase)
                 pixels = (w_out - phase + phases - 1) // phases
@@ -298,6 +301,12 @@ def outer_sums(T, rows, vectors, tail):
 # ------------------------------------------------------------------------------------------------ lowering
 
 
+def _part(outputs: int, tile: int, lines: int) -> int:
+    """Output channels, in whole tiles, that a unit takes of a line, if there are so many lines in a batch."""
+    parts = 1 if lines >= FEW_LINES else 2 * ceil_div(FEW_LINES, 2 * lines)
+    return ceil_div(ceil_div(outputs, tile), parts) * tile
+
+
 def _row_strides(sizes, channels: int, lanes: int) -> tuple[int, int, int]:
     """Elements between planes, rows and columns of a block."""
     column = channels * lanes
@@ -319,14 +328,18 @@ def _correlate(c: Convolution) -> None:
     padded = max(0, min(widths[0], widths[2] - 1)) if widths[7] else 0
     pixels = ceil_div(widths[0], widths[3])
     interior = [(max(pixels - padded, 0), 1), (1, min(padded, pixels))]
-    itemsize, part = y.dtype.itemsize, outputs
+    itemsize, part, taps = y.dtype.itemsize, outputs, math.prod(d[2] for d in dimensions)
     if images:
-        rows, vectors = choose_tile(itemsize, outputs, interior, cut_rows=True)
+        rows, vectors = choose_tile(itemsize, outputs, interior, taps * depth, cut_rows=True)
+        if c.groups == 1:
+            part = _part(outputs, rows, y.blocks * dimensions[0][0] * dimensions[1][0])
+            if w_strides.depth * itemsize >= FAR_BYTES:
+                part = rows
     else:
         runs = [(ceil_div(outputs, LANES), 1)]
-        rows, vectors = choose_tile(itemsize, interior[0][0] or 1, runs, cut_rows=False, overlap=True)
+        rows, vectors = choose_tile(itemsize, interior[0][0] or 1, runs, taps * depth, cut_rows=False, overlap=True)
         if c.groups == 1:
-            filters = dimensions[0][2] * dimensions[1][2] * widths[2] * depth * itemsize  # bytes for a channel
+            filters = taps * depth * itemsize  # bytes for a channel
             tile = vectors * LANES
             part = min(outputs, max(1, PART_BYTES // (filters * tile)) * tile)
     kernel_ = correlate(
@@ -364,9 +377,10 @@ def _correlate_weights(c: Convolution) -> None:
         form = "turned"
     merge = form != "turned" and groups == 1 and dilation[2] == 1 and (before[2] == 0 or depth < 4)
     run = kernel_[2] * depth if merge else depth
+    pixels = math.prod(out_sizes) * x.lanes
     itemsize = x.dtype.itemsize
     if form == "channels":
-        rows, vectors = choose_tile(itemsize, run, [(ceil_div(per_group, LANES), 1)], cut_rows=False)
+        rows, vectors = choose_tile(itemsize, run, [(ceil_div(per_group, LANES), 1)], pixels, cut_rows=False)
         row_tail = vector_tail = 0
         line = ceil_div(per_group, vectors * LANES) * vectors * LANES
         partial = groups * taps * depth * line
@@ -377,21 +391,18 @@ def _correlate_weights(c: Convolution) -> None:
             run = line // LANES
         else:
             line = depth
-        rows, vectors = choose_tile(itemsize, per_group, [(run, 1)], cut_rows=True)
+        rows, vectors = choose_tile(itemsize, per_group, [(run, 1)], pixels, cut_rows=True)
         row_tail, vector_tail = per_group % rows, run % vectors
         p_output, p_tap, p_input, p_group = taps * line, line, 1, per_group * taps * line
         p_row, partial = p_output, g.channels * taps * line
-    part = per_group
-    if kernel_[0] * kernel_[1] == 1:
-        tile = rows if images else vectors * LANES
-        part = ceil_div(ceil_div(per_group, tile), ONE_ROW_UNITS) * tile
+    partials = c.program.per_group(x, partial)
+    part = _part(per_group, rows if images else vectors * LANES, kernel_[0] * kernel_[1] * partials.copies)
     # what a tile reads of the gradient stays in the first-level cache while the input passes by
     row_bytes = out_sizes[2] * x.lanes * itemsize * (rows + vectors if images else per_group + rows)
     pass_bytes = PASS_BYTES
     if form == "turned":  # all of a pass's pixels pass by for every tile of output channels
         row_bytes, pass_bytes = out_sizes[2] * x.lanes * line * itemsize, TURNED_PASS_BYTES
     pass_rows = max(1, pass_bytes // max(1, row_bytes))
-    partials = c.program.per_group(x, partial)
     kernel_grad = correlate_weights(
         x.dtype, form=form, rows=rows, vectors=vectors, row_tail=row_tail, vector_tail=vector_tail, merge=merge
     )
@@ -451,7 +462,7 @@ def lower_linear_weight_grad(program, node, inputs, outputs):
     else:
         rows_of_images = x
         x_strides = (0, 0, x.stride, 0)
-    rows, vectors = choose_tile(x.dtype.itemsize, classes, [(row // LANES, 1)], cut_rows=True)
+    rows, vectors = choose_tile(x.dtype.itemsize, classes, [(row // LANES, 1)], x.batch, cut_rows=True)
     constants = (
         classes, features, 1, 1, x.blocks, x.lanes, 0, 0, g.stride, 1, *x_strides, g.lanes,
     )  # fmt: skip
