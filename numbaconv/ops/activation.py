@@ -96,6 +96,17 @@ class SoftmaxGrad(_AlongAxis):
         return softmax_grad(h, y, axis=axis), second
 
 
+class Softmin(_AlongAxis):
+    """exp(-x) over its sum along an axis."""
+
+    def gradient(self, grads, outputs, x, *, axis):
+        return (softmin_grad(grads[0], outputs[0], axis=axis),)
+
+
+class SoftminGrad(_AlongAxis):
+    """y * (sum of grad * y - grad)."""
+
+
 class LogSoftmax(_AlongAxis):
     """x minus the logarithm of the sum of exp(x) along an axis."""
 
@@ -125,6 +136,7 @@ class AxisSum(_AlongAxis):
 
 
 softmax_row, softmax_grad = operator(Softmax), operator(SoftmaxGrad)
+softmin_row, softmin_grad = operator(Softmin), operator(SoftminGrad)
 log_softmax_row, log_softmax_grad = operator(LogSoftmax), operator(LogSoftmaxGrad)
 axis_sum = operator(AxisSum)
 
@@ -208,4 +220,4 @@ def softmin(x, dim=None):
 
     Source: PyTorch.
     """
-    return softmax(scale_row(checked("softmin", x), factor=-1.0, offset=0.0), dim)
+    return _along_axis("softmin", softmin_row, x, dim)

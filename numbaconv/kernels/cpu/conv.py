@@ -17,6 +17,7 @@ from . import depthwise, geometry
 from .activation import ACTIVATIONS
 from .algorithm import FORWARD, GENERAL, INPUT, WEIGHTS, Convolution, Offer, algorithm, append_steps
 from .filter import filter_strides
+from .frame import padded, worth_padding
 from .geometry import inside, taps_at, three
 from .lowering import (
     BATCH,
@@ -321,13 +322,15 @@ def offer_rows(c: Convolution) -> Offer:
 def _correlate(c: Convolution) -> None:
     """Append the step of a forward pass or input gradient."""
     x, y, dimensions = c.x, c.y, c.dimensions
+    if worth_padding(c):
+        x, dimensions = padded(c)
     w_strides = filter_strides(c.w, y.lanes, c.groups, c.transposed)
     images = y.lanes > 1
     depth, outputs = x.channels // c.groups, y.channels // c.groups
     widths = dimensions[2]
-    padded = max(0, min(widths[0], widths[2] - 1)) if widths[7] else 0
+    cut = max(0, min(widths[0], widths[2] - 1)) if widths[7] else 0
     pixels = ceil_div(widths[0], widths[3])
-    interior = [(max(pixels - padded, 0), 1), (1, min(padded, pixels))]
+    interior = [(max(pixels - cut, 0), 1), (1, min(cut, pixels))]
     itemsize, part, taps = y.dtype.itemsize, outputs, math.prod(d[2] for d in dimensions)
     if images:
         rows, vectors = choose_tile(itemsize, outputs, interior, taps * depth, cut_rows=True)

@@ -180,4 +180,4 @@ def choose_tile(
                     total += often * count * (single * cycles(height, 1) if cut_rows else cycles(height, single))
         return total
 
-    return min(tiles_for(itemsize), key=lambda tile: (cost(tile), tile[1]))
+    return min(tiles_for(itemsize, lone=overlap), key=lambda tile: (cost(tile), tile[1]))
