@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike
 from numbaconv.graph import Graph, Node, Tensor, Variable
 from numbaconv.nn import Module
 
-from .nodes import is_flatten, is_global, rounds_up
+from .nodes import is_flatten, is_global, rounds_up, slides
 
 
 def torch_twin(torch: Any, model: Module, shape: Sequence[int], dtype: DTypeLike = "float32") -> Any:
@@ -198,8 +198,15 @@ def _relu(to: _Translation, node: Node) -> Any:
     return to.call("relu", x, inplace=in_place)
 
 
+def _adaptive(to: _Translation, node: Node, kind: str) -> Any:
+    size = node.attrs["size"]
+    return to.call(f"adaptive_{kind}_pool{len(size)}d", node.inputs[0], output_size=size)
+
+
 def _max_pool(to: _Translation, node: Node) -> Any:
     attrs = node.attrs
+    if not slides(node):
+        return _adaptive(to, node, "max")
     return to.call(
         f"max_pool{len(attrs['kernel'])}d", *node.inputs, kernel_size=attrs["kernel"], stride=attrs["stride"],
         padding=attrs["padding"], dilation=attrs["dilation"], ceil_mode=rounds_up(node),
@@ -208,6 +215,8 @@ def _max_pool(to: _Translation, node: Node) -> Any:
 
 def _avg_pool(to: _Translation, node: Node) -> Any:
     attrs = node.attrs
+    if not slides(node):
+        return _adaptive(to, node, "avg")
     dimensions = len(attrs["kernel"])
     if is_global(node) and not attrs["divisor"]:
         return to.call(f"adaptive_avg_pool{dimensions}d", *node.inputs, output_size=1)

@@ -26,8 +26,21 @@ _ACTIVATED = (*_HOSTS, conv_input_grad)
 def fuse(graph: Graph) -> list[Node]:
     """The live nodes of ``graph``, fused; the graph itself is not changed."""
     kept = {id(t) for t in (*graph.outputs, *(value for _, value in graph.updates))}
-    nodes = fold_normalisations(split(graph.live_nodes(), (normalize,)), kept)
+    nodes = fold_normalisations(split(without_unread(graph.live_nodes(), kept), (normalize,)), kept)
     return cluster(move_into_hosts(split(nodes), kept), kept, graph.updates)
+
+
+def without_unread(nodes: Sequence[Node], kept: set[int]) -> list[Node]:
+    """``nodes`` without further outputs that nothing reads, where there is an operator for the first output alone."""
+    readers = _readers(nodes, kept)
+
+    def read(node: Node) -> bool:
+        return any(id(t) in readers for t in node.outputs[1:])
+
+    return [
+        node if node.op.alone is None or read(node) else Node(node.op.alone, node.inputs, node.attrs, node.outputs[:1])
+        for node in nodes
+    ]
 
 
 def rewritten(inputs: Sequence[Tensor], outputs: Sequence[Tensor], make: Callable[..., Any]) -> list[Node]:

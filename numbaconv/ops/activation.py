@@ -147,13 +147,19 @@ def _elementwise(function: str, row: Operator, x):
 
 @public(Case({"x": (3, 5)}), Case({"x": (17, 3, 4, 5)}), Case({"x": (7,)}), sizes=image_sizes())
 def tanh(x):
-    """Hyperbolic tangent of every element; error at most 3 units in the last place."""
+    """Hyperbolic tangent of every element; error at most 3 units in the last place.
+
+    Source: PyTorch; LeCun et al., Efficient BackProp, 1998, section 4.4.
+    """
     return _elementwise("tanh", tanh_row, x)
 
 
 @public(Case({"x": (3, 5)}), Case({"x": (17, 3, 4, 5)}), sizes=image_sizes())
 def relu(x):
-    """max(x, 0) of every element; NaN stays NaN (Nair & Hinton 2010)."""
+    """max(x, 0) of every element; NaN stays NaN (Nair & Hinton 2010).
+
+    Source: PyTorch; Nair & Hinton, ICML 2010.
+    """
     return _elementwise("relu", relu_row, x)
 
 
@@ -168,7 +174,10 @@ def relu6(x):
 
 @public(Case({"x": (3, 5)}), Case({"x": (17, 3, 4, 5)}), sizes=image_sizes())
 def sigmoid(x):
-    """1 / (1 + exp(-x)) of every element; error at most 3 units in the last place."""
+    """1 / (1 + exp(-x)) of every element; error at most 3 units in the last place.
+
+    Source: PyTorch.
+    """
     return _elementwise("sigmoid", sigmoid_row, x)
 
 
@@ -185,7 +194,10 @@ def _along_axis(function: str, row: Operator, x, dim):
     sizes=image_sizes(dim=1),
 )  # fmt: skip
 def softmax(x, dim=None):
-    """exp(x) / sum(exp(x)) along ``dim``; the maximum is subtracted first, so nothing overflows."""
+    """exp(x) / sum(exp(x)) along ``dim``; the maximum is subtracted first, so nothing overflows.
+
+    Source: PyTorch; Goodfellow et al., Deep Learning, equation 6.29.
+    """
     return _along_axis("softmax", softmax_row, x, dim)
 
 
@@ -195,7 +207,10 @@ def softmax(x, dim=None):
     sizes=image_sizes(dim=1),
 )  # fmt: skip
 def log_softmax(x, dim=None):
-    """x - log(sum(exp(x))) along ``dim``."""
+    """x - log(sum(exp(x))) along ``dim``.
+
+    Source: PyTorch.
+    """
     return _along_axis("log_softmax", log_softmax_row, x, dim)
 
 

@@ -5,7 +5,20 @@ from typing import Any
 
 import numpy as np
 
-from .core import Case, Operator, Spec, apply, as_input, check_floats, dtype_of, is_traced, operator, public, shape_of
+from .core import (
+    Case,
+    Operator,
+    Spec,
+    apply,
+    as_input,
+    check_floats,
+    dtype_of,
+    image_sizes,
+    is_traced,
+    operator,
+    public,
+    shape_of,
+)
 from .draw import nonzero
 from .shape import channel_broadcast, expand
 
@@ -142,18 +155,27 @@ def broadcast(value, shape: tuple[int, ...]):
     return None
 
 
-@public(Case({"x": (3, 4), "y": (3, 4)}), Case({"x": (17, 2, 3, 3), "y": (17, 2, 3, 3)}))
+@public(
+    Case({"x": (3, 4), "y": (3, 4)}), Case({"x": (17, 2, 3, 3), "y": (17, 2, 3, 3)}),
+    sizes=image_sizes("x", "y"),
+)  # fmt: skip
 def add(x, y):
-    """x + y for arrays of one shape, or an array and a number, or one number a channel."""
+    """x + y for arrays of one shape, or an array and a number, or one number a channel.
+
+    Source: PyTorch.
+    """
     for a, b in ((x, y), (y, x)):
         if (number := _number(b)) is not None:
             return _scaled("add", a, 1.0, number)
     return binary("add", add_row, x, y)
 
 
-@public(Case({"x": (3, 4), "y": (3, 4)}))
+@public(Case({"x": (3, 4), "y": (3, 4)}), sizes=image_sizes("x", "y"))
 def subtract(x, y):
-    """x - y for arrays of one shape, or an array and a number, or one number a channel."""
+    """x - y for arrays of one shape, or an array and a number, or one number a channel.
+
+    Source: PyTorch.
+    """
     if (number := _number(y)) is not None:
         return _scaled("subtract", x, 1.0, -number)
     if (number := _number(x)) is not None:
@@ -161,18 +183,27 @@ def subtract(x, y):
     return binary("subtract", subtract_row, x, y)
 
 
-@public(Case({"x": (3, 4), "y": (3, 4)}), Case({"x": (17, 2, 3, 3), "y": (17, 2, 3, 3)}))
+@public(
+    Case({"x": (3, 4), "y": (3, 4)}), Case({"x": (17, 2, 3, 3), "y": (17, 2, 3, 3)}),
+    sizes=image_sizes("x", "y"),
+)  # fmt: skip
 def multiply(x, y):
-    """x * y for arrays of one shape, or an array and a number, or one number a channel."""
+    """x * y for arrays of one shape, or an array and a number, or one number a channel.
+
+    Source: PyTorch.
+    """
     for a, b in ((x, y), (y, x)):
         if (number := _number(b)) is not None:
             return _scaled("multiply", a, number, 0.0)
     return binary("multiply", multiply_row, x, y)
 
 
-@public(Case({"x": (17, 2, 3), "y": (17, 2, 3)}, draw={"y": nonzero}))
+@public(Case({"x": (17, 2, 3), "y": (17, 2, 3)}, draw={"y": nonzero}), sizes=image_sizes("x", "y"))
 def divide(x, y):
-    """x / y for arrays of one shape, or an array and a number, or one number a channel."""
+    """x / y for arrays of one shape, or an array and a number, or one number a channel.
+
+    Source: PyTorch.
+    """
     if (number := _number(y)) is not None:
         return _scaled("divide", x, float(np.float64(1.0) / number) if number else math.copysign(math.inf, number), 0.0)
     if (number := _number(x)) is not None:
@@ -186,17 +217,23 @@ def _scaled(function: str, x, factor: float, offset: float):
     return apply(scale_row, (x,), {"factor": factor, "offset": offset})
 
 
-@public(Case({"x": (3, 4, 5)}), Case({"x": (17, 3)}))
+@public(Case({"x": (3, 4, 5)}), Case({"x": (17, 3)}), sizes=image_sizes())
 def sum(x):
-    """The sum of all elements, a scalar."""
+    """The sum of all elements, a scalar.
+
+    Source: PyTorch.
+    """
     x = as_input(x)
     check_floats("sum", x=x)
     return apply(sum_row, (x,), {})
 
 
-@public(Case({"x": (3, 4, 5)}))
+@public(Case({"x": (3, 4, 5)}), sizes=image_sizes())
 def mean(x):
-    """The mean of all elements, a scalar."""
+    """The mean of all elements, a scalar.
+
+    Source: PyTorch.
+    """
     x = as_input(x)
     check_floats("mean", x=x)
     size = math.prod(shape_of(x))

@@ -210,11 +210,14 @@ def as_product(weight, groups: int) -> tuple[Any, dict[str, Any]]:
     Case({"x": (3, 2, 9), "weight": (4, 2, 3), "bias": (4,)}, {"stride": 2, "padding": 1}),
     Case({"x": (17, 3, 8), "weight": (5, 3, 4)}, {"padding": "same"}),
     Case({"x": (16, 3, 13), "weight": (3, 1, 3), "bias": (3,)}, {"stride": 2, "padding": 1, "groups": 3}),
+    sizes=(Case({"x": (64, 32, 1024), "weight": (32, 32, 3), "bias": (32,)}, {"padding": 1}),),
 )
 def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo="auto"):
     """Cross-correlation over signals: x (N, C, L) or (C, L), weight (K, C / groups, k), bias (K,) -> (N, K, L').
 
     See ``conv2d`` for the arguments.
+
+    Source: PyTorch; Goodfellow et al., Deep Learning, section 9.1.
     """
     return _conv("conv1d", 1, x, weight, bias, stride, padding, dilation, groups, algo)
 
@@ -242,6 +245,8 @@ def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo
         Case({"x": (64, 32, 32, 32), "weight": (32, 32, 11, 11)}, {"padding": 5}),
         Case({"x": (16, 64, 56, 56), "weight": (64, 64, 11, 11)}, {"padding": 5}),
         Case({"x": (16, 16, 56, 56), "weight": (16, 16, 31, 31)}, {"padding": 15}),
+        Case({"x": (64, 32, 32, 32), "weight": (32, 32, 3, 3), "bias": (32,)}, {"padding": 1}),
+        Case({"x": (16, 64, 56, 56), "weight": (64, 64, 3, 3), "bias": (64,)}, {"padding": 1}),
     ),
 )
 def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo="auto"):
@@ -265,11 +270,14 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo
     Case({"x": (2, 2, 5, 6, 4), "weight": (3, 2, 3, 3, 2), "bias": (3,)}, {"padding": 1, "stride": (1, 2, 1)}),
     Case({"x": (16, 2, 4, 5, 6), "weight": (4, 1, 2, 3, 3)}, {"groups": 2, "dilation": (1, 1, 2)}),
     Case({"x": (8, 3, 4, 5, 6), "weight": (3, 1, 3, 2, 3)}, {"groups": 3, "padding": 1, "stride": (2, 1, 1)}),
+    sizes=(Case({"x": (16, 16, 8, 32, 32), "weight": (16, 16, 3, 3, 3), "bias": (16,)}, {"padding": 1}),),
 )
 def conv3d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo="auto"):
     """Cross-correlation over volumes: x (N, C, D, H, W), weight (K, C / groups, T, R, S), bias (K,).
 
     See ``conv2d`` for the arguments.
+
+    Source: PyTorch; Goodfellow et al., Deep Learning, section 9.1.
     """
     return _conv("conv3d", 3, x, weight, bias, stride, padding, dilation, groups, algo)
 

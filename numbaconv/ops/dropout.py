@@ -13,6 +13,7 @@ from .core import (
     as_input,
     check_floats,
     fraction,
+    image_sizes,
     is_traced,
     operator,
     public,
@@ -63,7 +64,7 @@ def _case(*shape: int, **arguments) -> Case:
     return Case({"x": shape, "key": (2,)}, arguments, {"key": below(1000)})
 
 
-@public(_case(17, 3, 5, p=0.4), _case(17, 3, 5, p=1.0))
+@public(_case(17, 3, 5, p=0.4), _case(17, 3, 5, p=1.0), sizes=image_sizes(p=0.5))
 def dropout(x, p=0.5, training=True, *, key=None):
     """Zero each element with probability ``p`` and scale the others by 1 / (1 - p); the identity unless ``training``.
 

@@ -1,6 +1,7 @@
 """Elementary functions, element by element."""
 
 import builtins
+from dataclasses import replace
 
 import numpy as np
 
@@ -101,15 +102,24 @@ maximum_row, minimum_row = operator(Maximum), operator(Minimum)
 
 @public(Case({"x": (3, 5)}), Case({"x": (17, 2, 3, 3)}), sizes=image_sizes())
 def exp(x):
-    """e^x of every element; error at most 1 unit in the last place."""
+    """e^x of every element; error at most 1 unit in the last place.
+
+    Source: PyTorch.
+    """
     x = as_input(x)
     check_floats("exp", x=x)
     return apply(exp_row, (x,), {})
 
 
-@public(Case({"x": (3, 5)}, draw={"x": positive}), Case({"x": (17, 2, 3, 3)}, draw={"x": positive}))
+@public(
+    Case({"x": (3, 5)}, draw={"x": positive}), Case({"x": (17, 2, 3, 3)}, draw={"x": positive}),
+    sizes=[replace(case, draw={"x": positive}) for case in image_sizes()],
+)  # fmt: skip
 def log(x):
-    """Natural logarithm of every element; -infinity at 0, NaN below; error at most 1 unit in the last place."""
+    """Natural logarithm of every element; -infinity at 0, NaN below; error at most 1 unit in the last place.
+
+    Source: PyTorch.
+    """
     x = as_input(x)
     check_floats("log", x=x)
     return apply(log_row, (x,), {})

@@ -231,6 +231,7 @@ def _cube(x):
 _STATISTICS = {"running_mean": (5,), "running_var": (5,)}
 _AFFINE = {"weight": (5,), "bias": (5,)}
 _DRAW = {"running_var": positive}
+_OF_THE_BATCH = {"running_mean": None, "running_var": None, "training": True}
 
 
 @public(
@@ -238,6 +239,10 @@ _DRAW = {"running_var": positive}
     Case({"x": (17, 5, 3, 3), **_STATISTICS, **_AFFINE}, {"training": True}, _DRAW),
     Case({"x": (17, 5, 3, 3), **_STATISTICS, **_AFFINE}, draw=_DRAW),
     Case({"x": (33, 20, 6), "running_mean": (20,), "running_var": (20,)}, {"training": True}, _DRAW),
+    sizes=[
+        Case({"x": (n, c, h, h), "weight": (c,), "bias": (c,)}, _OF_THE_BATCH)
+        for n, c, h in ((64, 32, 32), (16, 64, 56))
+    ],
 )
 def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
     """Normalise each channel of x (N, C, ...) to mean 0 and variance 1, then times ``weight`` (C,) plus ``bias`` (C,).
@@ -247,6 +252,8 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
     in place for arrays, at the end of the run for variables in a traced graph.  Else the running statistics are used.
     ``momentum`` may also be a single number that is calculated in the same trace.
     ValueError for shapes that do not fit or a batch with a single value a channel in training.
+
+    Source: PyTorch; Ioffe & Szegedy, arXiv 1502.03167, algorithm 1.
     """
     x, weight, bias = as_input(x), as_input(weight), as_input(bias)
     running_mean, running_var = as_input(running_mean), as_input(running_var)

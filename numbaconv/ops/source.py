@@ -49,6 +49,8 @@ def take_images(images, indices, mean=(0.0,), std=(1.0,), pad=0, shift=0, flip=F
 
     Augmentation: each image is moved by up to ``shift`` pixels in both directions, and with ``flip`` every other one is
     mirrored, as ``key`` says, an int64 array [seed, step] (default as for ``dropout``).
+
+    Source: Krizhevsky et al., NIPS 2012, section 4.1 (shifted and mirrored images).
     """
     images, indices = as_input(images), as_input(indices)
     shape = shape_of(images)
@@ -75,7 +77,10 @@ def take_images(images, indices, mean=(0.0,), std=(1.0,), pad=0, shift=0, flip=F
 
 @public()
 def take_labels(labels, indices):
-    """labels (M,) int64 and indices (N,) int64 -> (N,) int64."""
+    """labels (M,) int64 and indices (N,) int64 -> (N,) int64.
+
+    Source: numpy.take.
+    """
     labels, indices = as_input(labels), as_input(indices)
     if dtype_of(labels) != np.int64 or len(shape_of(labels)) != 1:
         found = f"{dtype_of(labels)} of shape {shape_of(labels)}"
