@@ -51,18 +51,21 @@ def _reflected(v, low, high):
 
 
 def _make_taps(mode, padding_mode, align_corners):
-    """A function that writes the taps of a coordinate along a dimension of ``size`` into a row of three short rows."""
+    """A function that writes the taps of a sample along each dimension into short rows, ``MOST`` for each."""
+    cubic, nearest = mode == "bicubic", mode == "nearest"
+    reflects, zeros = padding_mode == "reflection", padding_mode == "zeros"
+    taps_from, taps_to = (-1, 3) if cubic else (0, 2)
 
     @njit(error_model="numpy")
     def padded(v, size):
         """A place in pixels brought inside, and its derivative."""
         sign = 1.0
-        if padding_mode == "reflection":
+        if reflects:
             if align_corners:
                 v, sign = _reflected(v, 0.0, size - 1.0)
             else:
                 v, sign = _reflected(v, -0.5, size - 0.5)
-        if padding_mode != "zeros" and not 0.0 < v < size - 1.0:
+        if not zeros and not 0.0 < v < size - 1.0:
             return min(max(v, 0.0), size - 1.0), 0.0
         return v, sign
 
@@ -76,16 +79,16 @@ def _make_taps(mode, padding_mode, align_corners):
         else:
             scale = 0.5 * size
             v = (coordinate + 1.0) * scale - 0.5
-        if padding_mode == "reflection" and not -FAR < v < FAR:
+        if reflects and not -FAR < v < FAR:
             v = 0.0
-        if mode != "bicubic":
+        if not cubic:
             v, sign = padded(v, size)
             scale *= sign
         if not -FAR < v < FAR:
             return 0
         low = math.floor(v)
         count = 0
-        if mode == "nearest":
+        if nearest:
             low = math.floor(v + 0.5)
             if v + 0.5 == low and low % 2 != 0:  # ties go to the even one
                 low -= 1
@@ -93,9 +96,9 @@ def _make_taps(mode, padding_mode, align_corners):
                 places[row], weights[row], slopes[row] = low, 1.0, 0.0
                 count = 1
             return count
-        for i in range(-1 if mode == "bicubic" else 0, 3 if mode == "bicubic" else 2):
+        for i in range(taps_from, taps_to):
             place = low + i
-            if mode == "bicubic":
+            if cubic:
                 weight, slope = _cubic(v - place)
                 moved, _ = padded(place * 1.0, size)
                 place = math.floor(moved + 0.5)
@@ -154,7 +157,7 @@ def grid_sample(T, mode, padding_mode, align_corners, volume):
 def grid_sample_grads(T, mode, padding_mode, align_corners, volume):
     """Gradients of x and grid; a unit is an image, whose gradient one thread adds up."""
     sample = _make_taps(mode, padding_mode, align_corners)
-    dimensions = 3 if volume else 2
+    dimensions, smooth = 3 if volume else 2, mode != "nearest"
 
     def loop(
         begin, end, block: int, first: int, g: Pointer, x: Pointer, grid: Pointer,
@@ -174,7 +177,7 @@ def grid_sample_grads(T, mode, padding_mode, align_corners, volume):
                         for k in range(2 * MOST, 2 * MOST + counts[2]):
                             o = (line + places[k]) * xs[0]
                             scatter(d, o, weights[i] * weights[j] * weights[k], channels, target)
-                            if mode != "nearest":
+                            if smooth:
                                 product = product_sum(d, source, o, channels)
                                 by_z += product * slopes[i] * weights[j] * weights[k]
                                 by_y += product * weights[i] * slopes[j] * weights[k]
