@@ -100,7 +100,7 @@ def rulebook(
     return Rulebook(sites, gather, scatter)
 
 
-def _reached(places: np.ndarray, shape: tuple[int, ...], triples: list[tuple[int, ...]]) -> np.ndarray:
+def _reached(places: np.ndarray, shape: tuple[int, ...], triples: Sequence[tuple[int, ...]]) -> np.ndarray:
     """The sites of a regular convolution's result."""
     size = three(shape, 1)
     most = len(places) * math.prod(triples[0])

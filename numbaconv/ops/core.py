@@ -65,6 +65,7 @@ class Case:
         for name, shapes in case.shapes.items():
             draw = self.draw.get(name, normal)
             if isinstance(draw, list):
+                assert isinstance(shapes, list), f"{name}: a list of draws is for a list of arrays"
                 found[name] = [drawn(*pair) for pair in zip(draw, shapes, strict=True)]
             else:
                 found[name] = each(shapes, functools.partial(drawn, draw))

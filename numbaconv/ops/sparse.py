@@ -16,6 +16,7 @@ import numpy as np
 
 from .conv import channel_sum
 from .core import Case, Operator, Spec, apply, as_input, check_floats, dtype_of, integers, operator, public, shape_of
+from .draw import Draw
 
 
 class SparseConv(Operator):
@@ -125,8 +126,12 @@ def _conv_case(sites: int, out_sites: int, channels: int, filters: int, kernel: 
         "rules": [(taps, out_sites), (taps, sites)],
     }  # fmt: skip
     rules = _rules(taps, out_sites, sites)
-    draw = {"rules": [lambda rng, shape, dtype, table=table: table.copy() for table in rules]}
-    return Case(shapes | ({"bias": (filters,)} if bias else {}), draw=draw, batched=())
+    shapes |= {"bias": (filters,)} if bias else {}
+    return Case(shapes, draw={"rules": [_always(table) for table in rules]}, batched=())
+
+
+def _always(table: np.ndarray) -> Draw:
+    return lambda rng, shape, dtype: table.copy()
 
 
 def _places(rng, shape, dtype):
