@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .functional import sparse_from_dense, sparse_to_dense
+from . import functional as F
 from .kernels.cpu import native
 from .kernels.cpu import rulebook as kernels
 from .kernels.cpu.geometry import three
@@ -183,7 +183,7 @@ class SparseConvTensor:
         """The places of x (N, C, *spatial) where some channel is not zero (spconv's takes channels last)."""
         x = np.asarray(x)
         indices = np.argwhere((x != 0).any(axis=1))
-        return cls(sparse_from_dense(x, indices), indices, x.shape[2:], x.shape[0])
+        return cls(F.sparse_from_dense(x, indices), indices, x.shape[2:], x.shape[0])
 
     def replace_feature(self, features: Any) -> SparseConvTensor:
         """The same sites with other features, sharing their rulebooks."""
@@ -193,7 +193,7 @@ class SparseConvTensor:
 
     def dense(self) -> Any:
         """(batch_size, C, *spatial_shape), zeros where there is no site."""
-        return sparse_to_dense(self.features, self.indices, self.spatial_shape, self.batch_size)
+        return F.sparse_to_dense(self.features, self.indices, self.spatial_shape, self.batch_size)
 
     def rulebook(self, *geometry: Any) -> Rulebook:
         """The rulebook of these sites for (kernel_size, stride, padding, dilation, subm), made once."""
