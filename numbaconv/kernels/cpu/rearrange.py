@@ -114,9 +114,9 @@ def _move(program, x, y, sizes, strides) -> None:
     elif not dealt:
         outer, row = [row], (1, 0, 0)
     outer = [(1, 0, 0)] * (OUTER - len(outer)) + outer
-    constants = [v for values in (zip(*outer, strict=True), zip(plane, row, column, strict=True)) for v in values]
+    constants = [d[i] for loops in (outer, (plane, row, column)) for i in range(3) for d in loops]
     units = math.prod(n for n, _, _ in outer)
-    program.step(move(x.dtype, together=together, dealt=dealt), (x,), (y,), [v for c in constants for v in c], units)
+    program.step(move(x.dtype, together=together, dealt=dealt), (x,), (y,), constants, units)
 
 
 def _strides(sizes) -> list[int]:
