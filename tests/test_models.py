@@ -11,6 +11,7 @@ import numbaconv as nc
 import numbaconv.functional as F
 from numbaconv import models, nn
 from numbaconv.graph import Graph, compile_graph, gradients
+from numbaconv.models.lenet import C3_TABLE
 from numbaconv.models.resnet import BasicBlock, Bottleneck, ResNet
 from numbaconv.nn import init
 
@@ -37,6 +38,11 @@ def count(model: nn.Module) -> int:
         ("resnet56", {}, 855_770),
         ("resnet110", {}, 1_730_714),
         ("vgg16", {}, 14_728_266),
+        ("lenet5", {}, 61_706),
+        ("lenet5_1998", {}, 60_000),  # LeCun et al., section II.B
+        ("lenet5_1998", {"head": "linear"}, 60_850),
+        ("nin", {}, 966_986),
+        ("fastnet", {}, 1_972_792),
         ("mobilenet", {}, 3_217_226),
         ("mobilenet", IMAGENET, 4_231_976),  # Howard et al., table 8: 4.2 million
         ("mobilenet", {**IMAGENET, "width_multiplier": 0.25}, 470_072),  # and 0.5 million
@@ -121,6 +127,9 @@ SMALL: dict[str, tuple[Any, tuple[int, ...]]] = {
     "vgg11 plain": (lambda **more: models.vgg11(batch_norm=False, **more), (3, 3, 32, 32)),
     "mobilenet": (lambda **more: models.mobilenet(width_multiplier=0.1, **more), (17, 3, 32, 32)),
     "lenet5": (lambda **more: models.lenet5(**more), (3, 1, 32, 32)),
+    "lenet5 1998": (lambda **more: models.lenet5_1998(**more), (3, 1, 32, 32)),
+    "nin": (lambda **more: models.nin(dropout=0.0, **more), (2, 3, 16, 16)),
+    "fastnet": (lambda **more: models.fastnet(widths=(8, 16, 16), **more), (17, 3, 16, 16)),
 }  # fmt: skip
 
 
@@ -219,11 +228,117 @@ def test_networks_with_arguments_can_be_built_again_from_their_recipe() -> None:
         np.testing.assert_array_equal(array, again.state_dict()[name])
 
 
+def test_the_tables_of_lenet_are_the_papers() -> None:
+    model = models.lenet5_1998()
+    trained = {name: sum(parameter.size for parameter in layer.parameters()) for name, layer in model.named_children()}
+    assert {name: size for name, size in trained.items() if size} == {
+        "c1": 156, "s2": 12, "c3": 1516, "s4": 32, "c5": 48_120, "f6": 10_164
+    }  # fmt: skip
+    assert [len(seen) for seen in C3_TABLE] == [3] * 6 + [4] * 9 + [6]
+    rng = np.random.default_rng(0)
+    maps, c3 = rng.standard_normal((1, 6, 7, 7)).astype("float32"), model.c3
+    found = c3(maps)
+    start = 0
+    for output, seen in enumerate(C3_TABLE):
+        kernels = c3.weight.data[start : start + len(seen)]
+        expected = F.conv2d(maps[:, seen], kernels[None])[0, 0]
+        np.testing.assert_allclose(found[0, output], expected, rtol=1e-4, atol=1e-5)
+        start += len(seen)
+    with pytest.raises(ValueError, match="head must be 'rbf' or 'linear'"):
+        models.lenet5_1998(head="softmax")
+    with pytest.raises(ValueError, match="knows 10 characters, not 11 classes"):
+        models.lenet5_1998(num_classes=11)
+
+
+def test_scores_of_lenet_are_distances_to_characters() -> None:
+    head = models.lenet5_1998().output
+    assert set(np.unique(head.centres.data)) == {-1.0, 1.0}
+    assert len(np.unique(head.centres.data, axis=0)) == 10
+    x = np.random.default_rng(0).standard_normal((3, 84)).astype("float32")
+    expected = -((x[:, None] - head.centres.data[None]) ** 2).sum(axis=2)
+    np.testing.assert_allclose(head(x), expected, rtol=1e-4)
+
+
+def test_the_first_layer_of_fastnet_whitens_patches() -> None:
+    rng = np.random.default_rng(0)
+    mixing = rng.standard_normal((3, 3))
+    images = np.einsum("dc,nchw->ndhw", mixing, rng.standard_normal((200, 3, 9, 9))).astype("float32")
+    model = models.fastnet()
+    model.prepare(images)
+    assert not model.whiten.weight.trainable
+    y = model.whiten(images)
+    np.testing.assert_allclose(y[:, 12:], -y[:, :12], atol=1e-4)  # Every direction with both signs.
+    found = np.cov(y[:, :12].transpose(1, 0, 2, 3).reshape(12, -1))
+    np.testing.assert_allclose(found, np.eye(12), atol=0.02)
+    with pytest.raises(ValueError, match="activation must be 'relu' or 'gelu'"):
+        models.fastnet(activation="swish")
+
+
+@pytest.mark.parametrize(("name", "least"), [("nin", 5), ("fastnet", 9), ("resnet20", 1), ("mobilenet", 1)])
+def test_networks_with_global_pooling_take_images_of_any_size(name: str, least: int) -> None:
+    model = models.build(name)
+    for side in (least, least + 1, 37):
+        assert model(Graph().input((2, 3, side, 2 * side))).shape == (2, 10)
+    if least > 1:
+        with pytest.raises(ValueError, match=f"{name}: images must have at least {least}×{least} pixels, these have"):
+            model(Graph().input((2, 3, least - 1, 40)))
+
+
+# -- every place of larger images -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["lenet5", "lenet5_1998", "nin", "resnet20"])
+def test_a_fully_convolutional_network_has_the_same_scores(name: str) -> None:
+    model = models.build(name)
+    dense = models.as_fully_convolutional(model)
+    channels, height, width = models.image_shape(name)
+    x, _ = batch((3, channels, height, width), "float32")
+    expected, found = model(x), dense(x)
+    assert found.shape == (3, 10, 1, 1)
+    np.testing.assert_allclose(found[:, :, 0, 0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_fully_convolutional_lenet_looks_at_every_place() -> None:
+    """LeNet-5 has no padding, so what it says of a window is what it says of the place."""
+    model = models.lenet5()
+    dense = models.as_fully_convolutional(model)
+    x, _ = batch((2, 1, 40, 44), "float32")
+    found = dense(x)
+    assert found.shape == (2, 10, 3, 4)
+    for row, column in np.ndindex(3, 4):
+        window = x[:, :, 4 * row : 4 * row + 32, 4 * column : 4 * column + 32]
+        np.testing.assert_allclose(found[:, :, row, column], model(window), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="at least 32×32 pixels"):
+        dense(x[:, :, :31])
+    with pytest.raises(ValueError, match="shape must say what images"):
+        models.as_fully_convolutional(nn.Sequential(nn.Conv2d(1, 2, 3)))
+
+
+# -- learning ---------------------------------------------------------------------------------------------------------
+
+#: What learns a batch of 16 by heart: builder, shape of an image, learning rate.
+LEARNERS: dict[str, tuple[Any, tuple[int, int, int], float]] = {
+    "lenet5": (models.lenet5, (1, 32, 32), 0.1),
+    "lenet5_1998": (models.lenet5_1998, (1, 32, 32), 0.01),
+    "nin": (lambda: models.nin(dropout=0.0), (3, 16, 16), 0.01),
+    "fastnet": (lambda: models.fastnet(widths=(16, 32, 32)), (3, 32, 32), 0.5),
+    "vgg11": (models.vgg11, (3, 32, 32), 0.02),
+    "vgg11 plain": (lambda: models.vgg11(batch_norm=False), (3, 32, 32), 0.02),
+    "vgg16 for ImageNet": (lambda: models.vgg16(7, image_size=64, batch_norm=False), (3, 64, 64), 0.01),
+    "mobilenet": (lambda: models.mobilenet(width_multiplier=0.25), (3, 32, 32), 0.1),
+    "resnet20": (models.resnet20, (3, 32, 32), 0.1),
+    "resnet18": (lambda: models.resnet18(7), (3, 64, 64), 0.05),
+    "resnet50": (lambda: models.resnet50(7), (3, 64, 64), 0.02),
+}
+
+
 @pytest.mark.slow
-def test_a_small_mobilenet_learns_a_batch() -> None:
-    x, labels = batch((16, 3, 32, 32), "float32")
-    trainer = nc.Trainer(
-        models.mobilenet(width_multiplier=0.25), optimizer=nc.optim.SGD(lr=0.1, momentum=0.9), batch_size=16
-    )
-    losses = [trainer.step(x, labels) for _ in range(30)]
-    assert losses[-1] < 0.5 * losses[0]
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_batch_is_learnt_by_heart(name: str) -> None:
+    build, shape, lr = LEARNERS[name]
+    x, labels = batch((16, *shape), "float32")
+    trainer = nc.Trainer(build(), optimizer=nc.optim.SGD(lr=lr, momentum=0.9), batch_size=16)
+    losses = []
+    while len(losses) < 200 and (not losses or losses[-1] >= 0.01):
+        losses.append(trainer.step(x, labels))
+    assert losses[-1] < 0.01, losses[::10]

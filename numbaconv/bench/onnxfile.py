@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numbaconv.graph import Graph, Node, Tensor, Variable
-
-from .nodes import is_flatten, is_global, rounds_up
+from numbaconv.graph.geometry import is_flatten, is_global, rounds_up
 
 _IR_VERSION, _OPSET = 8, 17
 _DATA_TYPES = {np.dtype(np.float32): 1, np.dtype(np.int64): 7, np.dtype(np.float64): 11}

@@ -15,9 +15,8 @@ from typing import Any
 from numpy.typing import DTypeLike
 
 from numbaconv.graph import Graph, Node, Tensor, Variable
+from numbaconv.graph.geometry import is_flatten, is_global, rounds_up
 from numbaconv.nn import Module
-
-from .nodes import is_flatten, is_global, rounds_up
 
 
 def torch_twin(torch: Any, model: Module, shape: Sequence[int], dtype: DTypeLike = "float32") -> Any:
