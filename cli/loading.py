@@ -79,7 +79,8 @@ def open_weights(path: Path, dataset: str | None, data_dir: Path | None, threads
     if "mean" not in said:  # Written by numbaconv.save, outside a run.
         images = load_dataset(name, data_dir, quiet)
         said = {"mean": images.mean, "std": images.std, "pad": padding(images.shape[1])}
-    trainer = Trainer(model, threads=threads, mean=said["mean"], std=said["std"], pad=said["pad"])
+    treatment = {name: said[name] for name in ("mean", "std", "pad", "views") if name in said}
+    trainer = Trainer(model, threads=threads, **treatment)
     folder = source.get("folder") if name == source.get("name") else None
     return Weights(path, trainer, name, folder, classes)
 

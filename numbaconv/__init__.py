@@ -28,7 +28,9 @@ _HOMES = {
     "value_and_grad": "graph",
     "vjp": "graph",
 }
-_ROOMS = ("bench", "data", "functional", "graph", "models", "nn", "ops", "optim", "random", "training", "visual")
+_ROOMS = (
+    "bench", "data", "functional", "graph", "models", "nn", "ops", "optim", "random", "recipes", "training", "visual",
+)  # fmt: skip
 
 __all__ = ["__version__", *_HOMES, *_ROOMS]
 
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from . import ops as ops
     from . import optim as optim
     from . import random as random
+    from . import recipes as recipes
     from . import training as training
     from . import visual as visual
     from .compiled import compile as compile

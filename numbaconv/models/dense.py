@@ -47,8 +47,11 @@ class _Replay:
     """Takes a traced graph from one image of one size to a batch of larger images."""
 
     def __init__(self, graph: Graph, image: Tensor, x: Any) -> None:
+        # Bound to the new trace, so that what is made of parameters alone is part of it too.
         self._values: dict[int, Any] = {
-            id(leaf): source for leaf, source in zip(graph.leaves, graph.sources, strict=True) if source is not None
+            id(leaf): x.graph.leaf(source)
+            for leaf, source in zip(graph.leaves, graph.sources, strict=True)
+            if source is not None
         }
         self._values[id(image)] = x
         #: Tensors that depend on the image, and the shape of one image's part of them.

@@ -143,7 +143,8 @@ class TableConv2d(Module):
 
     def forward(self, x: Any) -> Any:
         """``x`` of shape ``(N, in_channels, H, W)`` to ``(N, outputs, H', W')``."""
-        kernels = F.reshape(self.weight, (1, *self.weight.shape))
+        weight = x.graph.leaf(self.weight)  # Part of the trace, where a bare parameter would be its numbers of now.
+        kernels = F.reshape(weight, (1, *weight.shape))
         return F.conv2d(x, F.reshape(F.conv2d(kernels, self.spread), self.filter_shape), self.bias)
 
 

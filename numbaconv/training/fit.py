@@ -63,8 +63,9 @@ class Fit:
             "training images": len(train.labels),
             "batch_size": trainer.batch_size,
             "seed": trainer.seed,
-            "shift": trainer.shift,
-            "flip": trainer.flip,
+            "augmentation": asdict(trainer.augmentation),
+            "label_smoothing": trainer.label_smoothing,
+            "average": 0.0 if trainer.average is None else trainer.average.decay,
             **trainer.describe(),
         }
         self.metadata = {**trainer.describe(), "classes": classes}
@@ -82,6 +83,8 @@ class Fit:
             raise ValueError(
                 f"fit: the epoch in progress has seen {state.position:,} images, there are {len(self.train.labels):,}"
             )
+        if self.trainer.optimizer.step_count == 0:
+            self.trainer.begin(self.train.images)
         last = epochs if resume else state.epoch + epochs
         with deferred_interrupt() as interrupt:
             try:
@@ -123,7 +126,9 @@ class Fit:
                     raise
                 warnings.warn(f"{error}; going on from the checkpoint before it", stacklevel=2)
                 continue
-            trainer.state = restore_checkpoint(path, file, trainer.model, trainer.optimizer, self.identity)
+            trainer.state = restore_checkpoint(
+                path, file, trainer.model, trainer.optimizer, self.identity, trainer.average
+            )
             self.last_checkpoint = path
             break
         # The file may be ahead of the checkpoint, or behind it, by what was written when the run was killed.
@@ -142,10 +147,11 @@ class Fit:
                 "batch_size": trainer.batch_size,
                 "seed": trainer.seed,
                 "threads": trainer.threads,
-                "shift": trainer.shift,
-                "flip": trainer.flip,
+                "label_smoothing": trainer.label_smoothing,
+                "average": 0.0 if trainer.average is None else trainer.average.decay,
                 **trainer.describe(),
             },
+            "augmentation": asdict(trainer.augmentation),
         }
 
     def _compile(self, on_compile: OnCompile | None, interrupt: Interrupt) -> None:
@@ -282,7 +288,9 @@ class Fit:
         trainer = self.trainer
         if not has_finite_weights(trainer.model):
             self._demand_finite("largest weight", math.inf)
-        save_checkpoint(path, trainer.model, trainer.optimizer, trainer.state, self.identity, self.metadata)
+        save_checkpoint(
+            path, trainer.model, trainer.optimizer, trainer.state, self.identity, self.metadata, trainer.average
+        )
         self.last_checkpoint = path
         run.prune(self.keep_checkpoints)
         for callback in self.callbacks:
@@ -302,7 +310,8 @@ class Fit:
     def _close(self, run: RunFolder) -> None:
         trainer = self.trainer
         run.write_metrics(trainer.state.history)
-        weights.save(trainer.model, run.final_path, self.metadata)
+        with trainer.averaged():
+            weights.save(trainer.model, run.final_path, self.metadata)
         confusion = None if trainer.validation is None else trainer.validation["confusion"]
         recipe = weights.describe(trainer.model).get("model")
         title = f"{recipe['name'] if recipe else type(trainer.model).__name__}, {type(trainer.optimizer).__name__}"
