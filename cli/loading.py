@@ -12,6 +12,8 @@ from . import console
 from .download import progress_bar
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from numbaconv.data import Dataset
     from numbaconv.training import Trainer
 
@@ -21,6 +23,13 @@ _SIDE = 32
 def padding(height: int) -> int:
     """Return how many black pixels go around images of a height: small ones are brought to 32 x 32."""
     return max(0, (_SIDE - height) // 2)
+
+
+def picture_of(path: Path, shape: tuple[int, int, int], invert: bool = False) -> np.ndarray:
+    """Read an image file and bring it to the shape of the training images."""
+    from numbaconv.data.image import fit_image, read_image
+
+    return fit_image(read_image(path, invert), shape)
 
 
 def load_dataset(name: str, folder: Path | str | None, quiet: bool) -> Dataset:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from . import console, options
-from .loading import open_weights
+from .loading import open_weights, picture_of
 
 _TOP = 5
 
@@ -37,11 +37,10 @@ def command(
 
     import numbaconv.functional as F
     from numbaconv import data
-    from numbaconv.data.image import fit_image, read_image
 
     opened = open_weights(weights, dataset, data_dir, threads, as_json)
     shape = data.info(opened.dataset_name).shape
-    pixels = np.stack([fit_image(read_image(path, invert), shape) for path in images])
+    pixels = np.stack([picture_of(path, shape, invert) for path in images])
     probabilities = F.softmax(opened.trainer.predict(pixels), dim=1)
     answers = [
         [

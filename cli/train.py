@@ -134,7 +134,7 @@ def _recipe(chosen: dict[str, Any], given: set[str]) -> dict[str, Any]:
             config[section] = {}  # Another class has other arguments.
             value = {**_OPTIMIZERS, **_SCHEDULES}[value]
         config.setdefault(section, {})[key] = value
-    optimizer = config["optimizer"]
+    optimizer = {"name": "SGD", **config["optimizer"]}
     if chosen["momentum"] is not None and optimizer["name"] != "SGD":
         raise click.UsageError(f"--momentum belongs to sgd, not to {_OPTION_OF[optimizer['name']]}")
     config["optimizer"] = {**_OPTIMIZER_DEFAULTS.get(optimizer["name"], {}), **optimizer}
