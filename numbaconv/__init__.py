@@ -29,7 +29,8 @@ _HOMES = {
     "vjp": "graph",
 }
 _ROOMS = (
-    "bench", "data", "functional", "graph", "models", "nn", "ops", "optim", "random", "recipes", "training", "visual",
+    "bench", "data", "filters", "functional", "graph", "models", "nn", "ops", "optim", "random", "recipes", "training",
+    "visual",
 )  # fmt: skip
 
 __all__ = ["__version__", *_HOMES, *_ROOMS]
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     # "as" of the same name tells type checkers that a name is public
     from . import bench as bench
     from . import data as data
+    from . import filters as filters
     from . import functional as functional
     from . import graph as graph
     from . import models as models

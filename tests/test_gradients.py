@@ -10,6 +10,7 @@ from reference import REFERENCES, assert_close, make_arguments
 import numbaconv as nc
 import numbaconv.functional as F
 from numbaconv.graph import Graph, Tensor, compile_graph, gradients
+from numbaconv.graph.autodiff import flatten_tree
 from numbaconv.kernels.cpu.target import LANES
 from numbaconv.ops import FUNCTIONS, OPERATORS
 
@@ -31,11 +32,17 @@ def normal(*shape: int, seed: int = 0) -> np.ndarray:
 
 def from_case(name: str, case: Any) -> Example:
     arguments = make_arguments(name, case, np.float64)
-    arrays = [key for key in case.shapes if arguments[key].dtype == np.float64]
-    options = {key: value for key, value in arguments.items() if key not in arrays}
+    leaves, rebuild = flatten_tree({key: arguments[key] for key in case.shapes})
+    floats = [i for i, leaf in enumerate(leaves) if leaf.dtype == np.float64]
     function = FUNCTIONS[name].function
-    call = lambda *primals: function(**dict(zip(arrays, primals, strict=True)), **options)  # noqa: E731
-    return Example(call, tuple(arguments[key] for key in arrays))
+
+    def call(*primals: Any) -> Any:
+        values = list(leaves)
+        for i, primal in zip(floats, primals, strict=True):
+            values[i] = primal
+        return function(**{**arguments, **rebuild(values)})
+
+    return Example(call, tuple(leaves[i] for i in floats))
 
 
 EXAMPLES = {
@@ -44,9 +51,12 @@ EXAMPLES = {
     for i, case in enumerate(row.cases)
     if REFERENCES[name].orders
 }
-EXAMPLES["dropout"] = Example(lambda x: F.dropout(x, 0.4, key=KEY), (normal(LANES + 1, 3, 4),))
+EXAMPLES["rrelu-training"] = Example(lambda x: F.rrelu(x, training=True, key=KEY), (normal(LANES + 1, 3, 4),))
 EXAMPLES["cross_entropy-pixels"] = Example(
-    lambda x: F.cross_entropy(x, np.arange(LANES * 6).reshape(LANES, 2, 3) % 4, "none", 0.1), (normal(LANES, 4, 2, 3),)
+    lambda x: F.cross_entropy(
+        x, np.arange(LANES * 6).reshape(LANES, 2, 3) % 4, reduction="none", label_smoothing=0.1
+    ),
+    (normal(LANES, 4, 2, 3),),
 )
 EXAMPLES["add-number"] = Example(lambda x, y: F.add(x, F.sum(y)), (normal(3, 4), normal(5)))
 EXAMPLES["divide-number"] = Example(lambda x: F.divide(3.0, F.exp(x)), (normal(3, 4),))
@@ -61,7 +71,7 @@ SMALL = {
     "softmax": Example(lambda x: F.softmax(x, 1), (normal(LANES + 1, 4),)),
     "softmax-few": Example(lambda x: F.softmax(x, 1), (normal(2, 4),)),
     "log_softmax": Example(lambda x: F.log_softmax(x, 1), (normal(LANES, 3),)),
-    "cross_entropy": Example(lambda x: F.cross_entropy(x, np.arange(LANES) % 3, "none"), (normal(LANES, 3),)),
+    "cross_entropy": Example(lambda x: F.cross_entropy(x, np.arange(LANES) % 3, reduction="none"), (normal(LANES, 3),)),
     "max_pool2d": Example(lambda x: F.max_pool2d(x, 3, 2, 1), (normal(2, 3, 5, 6),)),
     "avg_pool2d": Example(lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False), (normal(2, 3, 5, 6),)),
     "conv2d": Example(
@@ -183,18 +193,23 @@ def test_every_public_function_is_checked_or_has_no_gradient() -> None:
 def test_vjp_is_the_adjoint_of_the_derivative(name: str) -> None:
     """<pullback(g), d> = <g, derivative along d> for every case."""
     example = EXAMPLES[name]
-    y, pullback = nc.vjp(example.function, *example.primals)
-    np.testing.assert_array_equal(y, example.function(*example.primals))
-    g = normal(*np.shape(y), seed=3)
-    found = pullback(g)
+
+    def results(*primals: Any) -> tuple:
+        return floats(example.function(*primals))
+
+    ys, pullback = nc.vjp(results, *example.primals)
+    for y, again in zip(ys, results(*example.primals), strict=True):
+        np.testing.assert_array_equal(y, again)
+    grads = tuple(normal(*y.shape, seed=3 + 100 * i) for i, y in enumerate(ys))
+    found = pullback(grads)
     step, directions = 1e-6, [normal(*a.shape, seed=4 + i) for i, a in enumerate(example.primals)]
     high, low = (
-        example.function(*(a + sign * step * d for a, d in zip(example.primals, directions, strict=True)))
-        for sign in (1, -1)
+        results(*(a + sign * step * d for a, d in zip(example.primals, directions, strict=True))) for sign in (1, -1)
     )
-    expected = float(np.vdot(g, (high - low) / (2 * step)))
+    expected = sum(float(np.vdot(g, (a - b) / (2 * step))) for g, a, b in zip(grads, high, low, strict=True))
     slope = sum(float(np.vdot(a, d)) for a, d in zip(found, directions, strict=True))
-    assert abs(slope - expected) <= 1e-7 * (1.0 + np.linalg.norm(g) * np.linalg.norm(np.ravel(y)))
+    size = sum(float(np.linalg.norm(g) * np.linalg.norm(np.ravel(y))) for g, y in zip(grads, ys, strict=True))
+    assert abs(slope - expected) <= 1e-7 * (1.0 + size)
 
 
 def test_vjp_of_several_results_and_trees() -> None:

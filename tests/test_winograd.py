@@ -123,7 +123,7 @@ def test_what_auto_takes() -> None:
 
 def test_errors() -> None:
     x, w = normal(1, 2, 6, 6), normal(4, 2, 3, 3)
-    with pytest.raises(ValueError, match="^conv2d: algo must be one of auto, direct, winograd, not 'fastest'$"):
+    with pytest.raises(ValueError, match="^conv2d: algo must be one of auto, direct, im2col, winograd, not 'fastest'$"):
         F.conv2d(x, w, algo="fastest")
     for arguments in ({"stride": 2}, {"dilation": 2}, {"groups": 2}):
         with pytest.raises(ValueError, match="^conv2d: algo 'winograd' needs 3x3 filters, stride 1"):

@@ -156,7 +156,7 @@ class Layer:
     case: Case
 
 
-def _layer(name: str, function: str, shapes: dict[str, tuple[int, ...]], **arguments: Any) -> Layer:
+def _layer(name: str, function: str, shapes: dict[str, Any], **arguments: Any) -> Layer:
     return Layer(name, function, Case(shapes, arguments))
 
 
@@ -245,7 +245,7 @@ def other_layers(networks: tuple[str, ...], functions: tuple[str, ...] = (), bat
 
 def _described(function: str, case: Case) -> str:
     """A name for a row: the function, its first array's shape, its other arguments."""
-    shape = "x".join(map(str, next(iter(case.shapes.values()))))
+    shape = "x".join(map(str, case.first_shape))
     return " ".join([function, shape, *(f"{key}={value}" for key, value in case.arguments.items())])
 
 

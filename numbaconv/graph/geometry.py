@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..ops.conv import output_size
+from ..ops.geometry import output_size
 from .graph import Node
 
 

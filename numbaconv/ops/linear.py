@@ -59,6 +59,10 @@ linear_weight_grad = operator(LinearWeightGrad)
     Case({"x": (3, 5), "weight": (4, 5), "bias": (4,)}),
     Case({"x": (33, 37), "weight": (10, 37), "bias": (10,)}),
     Case({"x": (16, 64), "weight": (120, 64)}),
+    sizes=(
+        Case({"x": (64, 512), "weight": (512, 512), "bias": (512,)}),
+        Case({"x": (16, 2048), "weight": (1000, 2048), "bias": (1000,)}),
+    ),
 )
 def linear(x, weight, bias=None):
     """Fully connected layer: x (..., C), weight (K, C), bias (K,) -> (..., K), y = x weight^T + bias.

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from numbaconv.ops.conv import output_size
+from numbaconv.ops.geometry import output_size
 
 from .figure import new_figure, pixels, write_gif
 

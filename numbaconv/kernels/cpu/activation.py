@@ -12,7 +12,7 @@ from .lowering import BATCH, PLAIN, lowering
 from .math import exp
 from .native import Pointer, kernel
 from .target import LANES
-from .vector import first_lanes, load_first, maximum, reduce_add, reduce_max, splat, store_first, where
+from .vector import first_lanes, load_first, maximum, minimum, reduce_add, reduce_max, splat, store_first, where
 
 
 @elementwise("tanh", costly=True)
@@ -35,6 +35,11 @@ def relu_grad(g, y):
     return where(y <= 0.0, 0.0, g)
 
 
+@elementwise("relu6")
+def relu6(x):
+    return minimum(6.0, maximum(0.0, x))
+
+
 @elementwise("sigmoid", costly=True)
 def sigmoid(x):
     return vector_math.sigmoid(x)
@@ -45,7 +50,7 @@ def sigmoid_grad(g, y):
     return g * (y * (1.0 - y))
 
 
-ACTIVATIONS = {"tanh": tanh, "relu": relu, "sigmoid": sigmoid}
+ACTIVATIONS = {"tanh": tanh, "relu": relu, "relu6": relu6, "sigmoid": sigmoid}
 
 
 # ------------------------------------------------------------------------------------------------ along an axis

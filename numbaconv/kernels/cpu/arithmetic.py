@@ -5,7 +5,7 @@ from .lowering import PLAIN, ceil_div, lowering
 from .math import exp, log
 from .native import Pointer, kernel
 from .target import LANES
-from .vector import load_first, reduce_add, splat, sqrt, store_first
+from .vector import load_first, maximum, minimum, reduce_add, splat, sqrt, store_first, where
 
 
 @elementwise("add")
@@ -36,6 +36,51 @@ def exp_of(x):
 @elementwise("log", costly=True)
 def log_of(x):
     return log(x)
+
+
+@elementwise("sqrt")
+def sqrt_of(x):
+    return sqrt(x)
+
+
+@elementwise("pow", costly=True)
+def pow_of(x, exponent):
+    return exp(exponent * log(x))
+
+
+@elementwise("signed")
+def signed(v, x):
+    return where(x < 0.0, -v, where(x == 0.0, 0.0, v))
+
+
+@elementwise("maximum")
+def larger(x, y):
+    return where(x != x, x, maximum(x, y))
+
+
+@elementwise("minimum")
+def smaller(x, y):
+    return where(x != x, x, minimum(x, y))
+
+
+@elementwise("not_below")
+def not_below(v, x, y):
+    return where(x < y, 0.0, where(x == y, 0.5 * v, v))
+
+
+@elementwise("x_log_x")
+def x_log_x(x):
+    return where(x == 0.0, 0.0, x * log(x))
+
+
+@elementwise("binary_cross_entropy", costly=True)
+def binary_cross_entropy(x, target):
+    return (target - 1.0) * maximum(-100.0, log(1.0 - x)) - target * maximum(-100.0, log(x))
+
+
+@elementwise("binary_cross_entropy_grad")
+def binary_cross_entropy_grad(g, x, target):
+    return g * (x - target) / maximum(1e-12, (1.0 - x) * x)
 
 
 @elementwise("scale")

@@ -1,8 +1,8 @@
 """Elementary functions of vectors, written out as polynomials.
 
 Numba calls the C library for ``math.exp`` and its kin, one number at a time; these work on whole vectors.  Errors are
-bounded by tests, in units of the last place: exp 1, log 1, tanh 5, sigmoid 3, expm1 3 (float32 and float64; one more
-on CPUs without fused multiply-adds).
+bounded by tests, in units of the last place: exp 1, log 1, tanh 5, sigmoid 3, expm1 3, log1p 2, normal_cdf 5 (float32
+and float64; one more on CPUs without fused multiply-adds).
 
 Method: Cody & Waite, Software Manual for the Elementary Functions (1980): exp by reduction to |r| <= ln(2)/2, log by
 reduction to [sqrt(1/2), sqrt(2)).
@@ -63,6 +63,21 @@ def expm1(x):
 
 def log(x):
     """Natural logarithm; -infinity at 0, NaN below."""
+    raise NotImplementedError("for use inside kernels")
+
+
+def log1p(x):
+    """log(1 + x) for x from 0 to 1, without cancellation."""
+    raise NotImplementedError("for use inside kernels")
+
+
+def normal_cdf(x):
+    """The normal distribution's Phi(x) = (1 + erf(x / sqrt 2)) / 2, with small relative errors in both tails."""
+    raise NotImplementedError("for use inside kernels")
+
+
+def normal_cdf_and_density(x):
+    """``normal_cdf`` and its derivative exp(-x^2 / 2) / sqrt(2 pi), of one exponential."""
     raise NotImplementedError("for use inside kernels")
 
 
@@ -178,10 +193,25 @@ def _sigmoid(x):
     return implementation
 
 
-def _log_coefficients(kind):
+def _log_coefficients(terms: int):
     """2/(2k+1) of log((1+s)/(1-s)) = 2 s + 2 s^3/3 + ..., from the highest power down, without the leading 2 s."""
-    terms = 5 if kind == types.float32 else 11
     return tuple(2.0 / (2 * k + 1) for k in range(terms, 0, -1))
+
+
+def _log_of_one_more(coefficients):
+    """log(1 + f) by the series in s = f / (2 + f)."""
+
+    @njit(error_model="numpy")
+    def series(f):
+        s = f / (2.0 + f)
+        z = s * s
+        p = splat(f, coefficients[0])
+        for c in coefficients[1:]:
+            p = fma(p, z, c)
+        # log(1 + f) = 2s + s z p = f - s (f - z p), which keeps f's exact bits
+        return s, z * p
+
+    return series
 
 
 @overload(log)
@@ -189,7 +219,7 @@ def _log(x):
     if not isinstance(x, Vector):
         return None
     mantissa, bias, high, low, *_ = _constants(x.dtype)
-    coefficients = _log_coefficients(x.dtype)
+    series = _log_of_one_more(_log_coefficients(5 if x.dtype == types.float32 else 11))
     smallest = float(np.finfo(str(x.dtype)).tiny)
     lift = 2.0 ** (mantissa + 1)
     root_half = float(np.sqrt(0.5))
@@ -206,15 +236,77 @@ def _log(x):
         m = from_bits(bits(scaled) - (arithmetic_shift(shifted, mantissa) << mantissa))
         exponent = where(denormal, exponent - float(mantissa + 1), exponent)
         f = m - 1.0
-        s = f / (2.0 + f)
-        z = s * s
-        p = splat(x, coefficients[0])
-        for c in coefficients[1:]:
-            p = fma(p, z, c)
-        # log m = 2s + s z p = f - s (f - z p), which keeps f's exact bits
-        result = fma(exponent, high, f - (s * (f - z * p) - exponent * low))
+        s, rest = series(f)
+        result = fma(exponent, high, f - (s * (f - rest) - exponent * low))
         result = where(x == 0.0, -infinity, result)
         result = where(x < 0.0, not_a_number, result)
         return where(x == infinity, infinity, where(x != x, x, result))
+
+    return implementation
+
+
+@overload(log1p)
+def _log1p(x):
+    if not isinstance(x, Vector):
+        return None
+    # s reaches 1/3 here, and only 0.17 in log
+    series = _log_of_one_more(_log_coefficients(7 if x.dtype == types.float32 else 16))
+
+    def implementation(x):
+        s, rest = series(x)
+        return x - s * (x - rest)
+
+    return implementation
+
+
+#: Phi(-a) = exp(-a^2 / 2) h((a - 4) / (a + 4)) / (1 + a) for a >= 0; the change of variable is that of Shepherd &
+#: Laframboise, Math. Comp. 36, 1981.  The polynomials, from the highest power down, interpolate h at Chebyshev's nodes
+#: with relative errors of 3e-8 up to a = 15 and 6e-17 up to a = 39.
+_CDF_SINGLE = (
+    9.1524745046127953e-05, 0.00072624581808080413, -0.00041190658140704439, -0.0050542464902504155,
+    0.017966054402539039, -0.032183907803349027, 0.028597560583215039, 0.013998537842550976, -0.096703395715741005,
+    0.47205321943977347,
+)  # fmt: skip
+_CDF_DOUBLE = (
+    1.9844072305621601e-10, 4.347202324981508e-09, 1.1340649996126789e-08, -1.8881377257031632e-08,
+    -1.0111129755671242e-07, 2.8055596826956696e-09, 5.4321008276125774e-07, 4.0209663796175195e-07,
+    -2.6080391995656582e-06, -3.4305539444945168e-06, 1.3625128702085319e-05, 2.1249416709821007e-05,
+    -8.7852781004236426e-05, -9.4430109323005176e-05, 0.00069489704589332037, -0.00028562311726743208,
+    -0.0050023785859874212, 0.017936097481063276, -0.032197837428313235, 0.028600364053505538, 0.013999634724429484,
+    -0.096703477326525379, 0.47205320650984467,
+)  # fmt: skip
+_ROOT_OF_TWO_PI = 2.506628274631000502
+
+
+@overload(normal_cdf_and_density)
+def _normal_cdf_and_density(x):
+    if not isinstance(x, Vector):
+        return None
+    coefficients = _CDF_SINGLE if x.dtype == types.float32 else _CDF_DOUBLE
+
+    def implementation(x):
+        a = minimum(40.0, absolute(x))  # beyond it exp(-a^2 / 2) is zero; NaN passes
+        square = a * a
+        e = exp(-0.5 * square) * fma(fma(a, a, -square), -0.5, 1.0)  # with what the square was rounded by
+        plus_four, plus_one = a + 4.0, a + 1.0
+        both = 1.0 / (plus_four * plus_one)
+        q = (a - 4.0) * (plus_one * both)
+        h = splat(x, coefficients[0])
+        for c in coefficients[1:]:
+            h = fma(h, q, c)
+        tail = e * (h * (plus_four * both))
+        return where(x > 0.0, 1.0 - tail, tail), e * (1.0 / _ROOT_OF_TWO_PI)
+
+    return implementation
+
+
+@overload(normal_cdf)
+def _normal_cdf(x):
+    if not isinstance(x, Vector):
+        return None
+
+    def implementation(x):
+        cdf, _ = normal_cdf_and_density(x)
+        return cdf
 
     return implementation

@@ -63,6 +63,7 @@ class Pointers:
         self.count = count
 
 
+INT32 = Pointer("int32")
 INT64 = Pointer("int64")
 UINT8 = Pointer("uint8")
 FLOAT64 = Pointer("float64")

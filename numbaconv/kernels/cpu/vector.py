@@ -175,6 +175,7 @@ _operator(operator.add, _arithmetic("fadd", "add"))
 _operator(operator.sub, _arithmetic("fsub", "sub"))
 _operator(operator.mul, _arithmetic("fmul", "mul"))
 _operator(operator.truediv, lambda builder, x, y: builder.fdiv(x, y))
+_operator(operator.and_, lambda builder, x, y: builder.and_(x, y))
 _operator(operator.xor, lambda builder, x, y: builder.xor(x, y))
 _operator(operator.lshift, lambda builder, x, y: builder.shl(x, y))
 _operator(operator.rshift, lambda builder, x, y: builder.lshr(x, y))
@@ -327,6 +328,16 @@ nearest = _unary("rint", "The nearest whole number, ties to even.")
 
 
 @intrinsic
+def lane_numbers(typingctx):
+    """0, 1, 2 ... as 64-bit integers."""
+
+    def codegen(context, builder, signature, arguments):
+        return ir.Constant(context.get_value_type(signature.return_type), list(range(LANES)))
+
+    return Vector(types.int64)(), codegen
+
+
+@intrinsic
 def splat(typingctx, like, scalar):
     """The vector of ``like``'s type (a pointer or a vector) with ``scalar`` in every lane."""
     vector = Vector(like.dtype)
@@ -470,6 +481,18 @@ bits = _conversion("bits", _INTEGERS, "bitcast", "The same bits as integers of t
 from_bits = _conversion("from_bits", _FLOATS, "bitcast", "Integers read as the bits of numbers of the same width.")
 to_integer = _conversion("to_integer", _INTEGERS, "fptosi", "Truncated to integers of the same width; must fit.")
 to_float = _conversion("to_float", _FLOATS, "sitofp", "Signed integers converted to numbers of the same width.")
+
+
+@intrinsic
+def integers_of(typingctx, like, x):
+    """The integers x (that fit) in the width of ``like``, a pointer or a vector of integers."""
+
+    def codegen(context, builder, signature, arguments):
+        kind = context.get_value_type(signature.return_type)
+        wider = signature.return_type.dtype.bitwidth > x.dtype.bitwidth
+        return builder.sext(arguments[1], kind) if wider else builder.trunc(arguments[1], kind)
+
+    return Vector(like.dtype)(like, x), codegen
 
 
 @intrinsic
