@@ -26,7 +26,7 @@ def torch_twin(torch: Any, model: Module, shape: Sequence[int], dtype: DTypeLike
 
     Args:
         torch: the module.
-        model: the network, of one input and one output.
+        model: the network, of one input; with several outputs, the twin returns a tuple too.
         shape: of a batch, ``(N, C, H, W)``.
         dtype: of the batch.
 
@@ -34,7 +34,8 @@ def torch_twin(torch: Any, model: Module, shape: Sequence[int], dtype: DTypeLike
         ValueError: if the network holds an operator that has no translation here.
     """
     graph = Graph()
-    graph.output(model(graph.input(shape, dtype)))
+    outputs = model(graph.input(shape, dtype))
+    graph.output(*(outputs if isinstance(outputs, tuple) else (outputs,)))
     root = _holder(torch, model)
     names = {id(variable): name for name, variable in (*model.named_parameters(), *model.named_buffers())}
     return torch.fx.GraphModule(root, _Translation(torch, graph, root, names).graph, "Twin").train(model.training)
@@ -113,8 +114,8 @@ class _Translation:
             if translate is None:
                 raise ValueError(f"bench: there is no translation of {node.op.name} to PyTorch")
             self._values[id(node.outputs[0])] = translate(self, node)
-        (output,) = ours.outputs
-        self.graph.output(self.value(output))
+        outputs = tuple(self.value(output) for output in ours.outputs)
+        self.graph.output(outputs[0] if len(outputs) == 1 else outputs)
 
     def value(self, tensor: Tensor) -> Any:
         """What stands for a tensor; parameters and buffers are read where they are used first."""
@@ -197,7 +198,9 @@ def _max_pool(to: _Translation, node: Node) -> Any:
 
 def _avg_pool(to: _Translation, node: Node) -> Any:
     attrs = node.attrs
-    dimensions = len(attrs["kernel"])
+    dimensions = len(attrs["size"])
+    if "kernel" not in attrs:
+        return to.call(f"adaptive_avg_pool{dimensions}d", *node.inputs, output_size=attrs["size"])
     if is_global(node) and not attrs["divisor"]:
         return to.call(f"adaptive_avg_pool{dimensions}d", *node.inputs, output_size=1)
     divisor = {"divisor_override": attrs["divisor"]} if attrs["divisor"] else {}
@@ -224,6 +227,15 @@ def _dropout(to: _Translation, node: Node) -> Any:
     return to.call("dropout", node.inputs[0], p=node.attrs["p"], training=True)
 
 
+def _concat(to: _Translation, node: Node) -> Any:
+    values = [to.value(tensor) for tensor in node.inputs]
+    return to.graph.call_function(to.torch.cat, (values,), {"dim": node.attrs["dim"]})
+
+
+def _local_response_norm(to: _Translation, node: Node) -> Any:
+    return to.call("local_response_norm", *node.inputs, **node.attrs)
+
+
 def _along_axis(function: str) -> _Translate:
     return lambda to, node: to.call(function, *node.inputs, dim=node.attrs["axis"])
 
@@ -236,10 +248,13 @@ _TRANSLATIONS: dict[str, _Translate] = {
     "add": _plain(operator.add),
     "avg_pool": _avg_pool,
     "batch_norm": _batch_norm,
+    "concat": _concat,
     "conv": _conv,
     "divide": _plain(operator.truediv),
     "dropout": _dropout,
+    "gelu": _plain("gelu"),
     "linear": _plain("linear"),
+    "local_response_norm": _local_response_norm,
     "log_softmax": _along_axis("log_softmax"),
     "max_pool": _max_pool,
     "multiply": _plain(operator.mul),

@@ -60,7 +60,9 @@ class _Replay:
             seen = any(id(tensor) in self._shapes for tensor in node.inputs)
             translate = _TRANSLATIONS.get(node.op.name, _again) if seen else _again
             results = translate(self, node)
-            for tensor, result in zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True):
+            results = results if isinstance(results, tuple) else (results,)
+            # Of a maximum's outputs the places are left out, which no network uses.
+            for tensor, result in zip(node.outputs, results, strict=False):
                 self._values[id(tensor)] = result
                 if seen:
                     self._shapes[id(tensor)] = self._shape_of(node, tensor)
@@ -113,6 +115,8 @@ def _max_pool(to: _Replay, node: Node) -> Any:
 
 def _avg_pool(to: _Replay, node: Node) -> Any:
     attrs = node.attrs
+    if "kernel" not in attrs:
+        raise ValueError("as_fully_convolutional: the network pools to a fixed size by windows of several sizes")
     return F.avg_pool2d(
         *to.values(node), attrs["kernel"], _stride(node), attrs["padding"], rounds_up(node),
         attrs["count_include_pad"], attrs["divisor"] or None,

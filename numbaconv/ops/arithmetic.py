@@ -89,9 +89,30 @@ class Sum(Operator):
         return float(inputs[0].size)
 
 
+class SumOfSquares(Operator):
+    """The sum of all squares, a scalar."""
+
+    def shape(self, x: Spec) -> Spec:
+        return Spec((), x.dtype)
+
+    def gradient(self, grads, outputs, x):
+        return (scale_row(multiply_row(x, expand(grads[0], shape=x.shape)), factor=2.0, offset=0.0),)
+
+    def flops(self, inputs, outputs, **attrs):
+        return 2.0 * inputs[0].size
+
+
+class Largest(Operator):
+    """The largest |x| of everything, a scalar; NaN if one is."""
+
+    def shape(self, x: Spec) -> Spec:
+        return Spec((), x.dtype)
+
+
 add_row, subtract_row = operator(Add), operator(Subtract)
 multiply_row, divide_row = operator(Multiply), operator(Divide)
 scale_row, sum_row = operator(Scale), operator(Sum)
+sum_of_squares, largest = operator(SumOfSquares), operator(Largest)
 
 
 def _number(value: Any) -> float | None:

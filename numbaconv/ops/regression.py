@@ -3,7 +3,17 @@
 Those that are short compositions run as one pass over memory that adds up what it calculates.
 """
 
-from .arithmetic import add_row, binary, check_reduction, multiply_row, reduced, scale_row, subtract_row, sum
+from .arithmetic import (
+    add_row,
+    binary,
+    check_reduction,
+    multiply_row,
+    reduced,
+    scale_row,
+    subtract_row,
+    sum,
+    sum_of_squares,
+)
 from .core import Case, Operator, Spec, apply, as_input, check_floats, number, operator, public, shape_of
 from .draw import positive
 from .math import exp_row, log_row, signed
@@ -220,4 +230,4 @@ def l2_penalty(x):
     """
     x = as_input(x)
     check_floats("l2_penalty", x=x)
-    return _scaled(sum(_apply(multiply_row, x, x)), 0.5)
+    return _scaled(_apply(sum_of_squares, x), 0.5)

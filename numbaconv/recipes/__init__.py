@@ -30,9 +30,12 @@ _ABOUT = ("version", "description")
 _KEYS = {
     "model": ("name", "arguments"),
     "data": ("name", "folder", "size"),
-    "training": ("epochs", "batch_size", "seed", "threads", "label_smoothing", "average", "views", "pad"),
+    "training": (
+        "epochs", "batch_size", "seed", "threads", "label_smoothing", "average", "views", "pad",
+        "l1", "l2", "clip_norm", "clip_value",
+    ),
     "augmentation": tuple(field.name for field in fields(Augmentation)),
-}
+}  # fmt: skip
 
 #: Arguments of schedules that follow from the rest of the recipe.
 _FOLLOWING = ("lr", "max_lr", "total_steps", "step_size", "warmup_steps")
@@ -144,6 +147,7 @@ def build(config: Mapping[str, Any], dataset: Any, pad: int = 0) -> Trainer:
         label_smoothing=training.get("label_smoothing", 0.0),
         average=training.get("average", 0.0),
         views=training.get("views", "one"),
+        **{name: training[name] for name in ("l1", "l2", "clip_norm", "clip_value") if name in training},
     )
 
 

@@ -46,7 +46,11 @@ class WeightAverage:
         """Move towards the weights after a step, counted from 1."""
         kept = min(self.decay, (1 + step) / (10 + step))
         for name, array in self.arrays.items():
-            array += (self._variables[name].data - array) * np.asarray(1.0 - kept, array.dtype)
+            value = self._variables[name].data
+            if array.dtype.kind == "f":
+                array += (value - array) * np.asarray(1.0 - kept, array.dtype)
+            else:
+                array[...] = value  # A count has no average.
 
     @contextmanager
     def in_use(self) -> Iterator[None]:

@@ -24,6 +24,7 @@ from .metrics import EpochMetrics
 from .order import epoch_order
 from .report import render
 from .run import RunFolder
+from .step import Penalties
 
 if TYPE_CHECKING:
     from .trainer import OnCompile, Trainer
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 
 class _Stop(Exception):
     """Ctrl-C was pressed, and neither a step nor the compiling of a kernel is under way."""
+
+
+def _used(penalties: Penalties) -> dict[str, float]:
+    """The penalties that are used; runs of before there were any have none of these names."""
+    return {name: value for name, value in asdict(penalties).items() if value != getattr(Penalties, name)}
 
 
 class Fit:
@@ -66,6 +72,7 @@ class Fit:
             "augmentation": asdict(trainer.augmentation),
             "label_smoothing": trainer.label_smoothing,
             "average": 0.0 if trainer.average is None else trainer.average.decay,
+            **_used(trainer.penalties),
             **trainer.describe(),
         }
         self.metadata = {**trainer.describe(), "classes": classes}
@@ -149,6 +156,7 @@ class Fit:
                 "threads": trainer.threads,
                 "label_smoothing": trainer.label_smoothing,
                 "average": 0.0 if trainer.average is None else trainer.average.decay,
+                **_used(trainer.penalties),
                 **trainer.describe(),
             },
             "augmentation": asdict(trainer.augmentation),

@@ -43,6 +43,7 @@ def restore(run: RunFolder, threads: int | None = None) -> tuple[Trainer, dict[s
             label_smoothing=training.get("label_smoothing", 0.0),
             average=training.get("average", 0.0),
             views=training.get("views", "one"),
+            **{name: training[name] for name in ("l1", "l2", "clip_norm", "clip_value") if name in training},
         )
     except KeyError as error:
         raise CheckpointError(f"{run.config_path}: lacks {error}") from error

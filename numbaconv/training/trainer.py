@@ -26,7 +26,7 @@ from .fit import Fit
 from .inputs import Arrays, as_arrays, as_images, check_range
 from .metrics import EpochMetrics, confusion_matrix
 from .run import RunFolder
-from .step import EvalStep, TrainStep
+from .step import EvalStep, Penalties, TrainStep
 from .threads import use_threads
 
 _SHOWN = 5000  # images that a model that asks for it is shown before the first step
@@ -55,6 +55,11 @@ class Trainer:
             the average then. 0 for none.
         views: what is averaged in evaluation and prediction: ``"one"`` looks at each image as it is, ``"flip"`` at its
             mirror image too, ``"shift"`` at it moved by a pixel, ``"flip-shift"`` at both.
+        l1, l2: l1 times the sum of |w| and l2 / 2 times the sum of w² are minimised along with the loss, w being all
+            trained parameters; the loss that is reported is without them.
+        clip_value: in training, elements of gradients are cut off at this size.
+        clip_norm: in training, the norm of all gradients together is at most this, as in
+            ``torch.nn.utils.clip_grad_norm_``.
 
     Attributes:
         state: where the run is.
@@ -82,6 +87,10 @@ class Trainer:
         label_smoothing: float = 0.0,
         average: float = 0.0,
         views: str = "one",
+        l1: float = 0.0,
+        l2: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
     ) -> None:
         if not isinstance(model, Module):
             raise TypeError(f"Trainer: model must be an nn.Module, got {type(model).__name__}")
@@ -111,6 +120,10 @@ class Trainer:
         self.label_smoothing = float(label_smoothing)
         self.average = WeightAverage(model, average) if average else None
         self.views = views
+        for name, value in (("l1", l1), ("l2", l2), ("clip_norm", clip_norm), ("clip_value", clip_value)):
+            if value is not None and not value >= 0:
+                raise ValueError(f"Trainer: {name} must be 0 or more, got {value}")
+        self.penalties = Penalties(float(l1), float(l2), clip_norm, clip_value)
         self.state = RunState()
         self.validation: dict[str, Any] | None = None
         self.compile_seconds = 0.0
@@ -368,6 +381,7 @@ class Trainer:
                         *specs,
                         seed=self.seed,
                         augmentation=self.augmentation,
+                        penalties=self.penalties,
                         **common,
                     )
                     if kind == "train"

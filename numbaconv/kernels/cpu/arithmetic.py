@@ -5,7 +5,7 @@ from .lowering import PLAIN, ceil_div, lowering
 from .math import exp, log
 from .native import Pointer, kernel
 from .target import LANES
-from .vector import load_first, maximum, minimum, reduce_add, splat, sqrt, store_first, where
+from .vector import absolute, load_first, maximum, minimum, reduce_add, reduce_max, splat, sqrt, store_first, where
 
 
 @elementwise("add")
@@ -115,25 +115,34 @@ SUM_UNIT = 8192  # elements that one unit of a sum adds up
 
 
 @kernel
-def partial_sums(T):
-    """The sum of every ``SUM_UNIT`` elements; a unit is one of them."""
+def partial_sums(T, function):
+    """The sum, the sum of squares or the largest magnitude of every ``SUM_UNIT`` elements; a unit is one of them."""
+    squares, largest = function == "sum_of_squares", function == "largest"
 
     def loop(begin, end, block: int, first: int, x: Pointer, y: Pointer, n: int):
         for unit in range(begin, end):
             total = splat(x, 0.0)
             for i in range(unit * SUM_UNIT, min(n, (unit + 1) * SUM_UNIT), LANES):
-                total = total + load_first(x, i, n - i)
-            y[unit] = reduce_add(total)
+                v = load_first(x, i, n - i)
+                if largest:
+                    total = where(total != total, total, maximum(total, absolute(v)))
+                elif squares:
+                    total = total + v * v
+                else:
+                    total = total + v
+            y[unit] = reduce_max(total) if largest else reduce_add(total)
 
     return loop
 
 
-@lowering("sum", inputs=(PLAIN,), outputs=(PLAIN,))
+@lowering("sum", "sum_of_squares", "largest", inputs=(PLAIN,), outputs=(PLAIN,))
 def lower_sum(program, node, inputs, outputs):
     x, y = inputs[0], outputs[0]
+    function = node.op.name
     while x.elements > SUM_UNIT:
         units = ceil_div(x.elements, SUM_UNIT)
         part = program.whole(x.dtype, units)
-        program.step(partial_sums(x.dtype), (x,), (part,), (x.elements,), units)
+        program.step(partial_sums(x.dtype, function=function), (x,), (part,), (x.elements,), units)
         x = part
-    program.step(partial_sums(x.dtype), (x,), (y,), (x.elements,), 1)
+        function = "largest" if function == "largest" else "sum"
+    program.step(partial_sums(x.dtype, function=function), (x,), (y,), (x.elements,), 1)
