@@ -38,7 +38,7 @@ def draw_run(run: Path, image: Path | None, data_dir: Path | None, threads: int 
 
     _demand_matplotlib()
     opened = open_weights(run, None, data_dir, threads, as_json)
-    dataset = load_dataset(opened.dataset_name, data_dir or opened.folder, as_json)
+    dataset = load_dataset(opened.dataset_name, data_dir or opened.folder, as_json, opened.shape[1])
     shown = None if image is None else picture_of(image, dataset.shape)
     _say(visual.draw_run(RunFolder(run), opened.trainer, dataset, shown), as_json)
 
@@ -84,7 +84,8 @@ def _trained(run: Path) -> Any:
     last = folder.read_metrics()[-1]
     if last.validation_accuracy is None:
         raise ValueError(f"{run}: says nothing of test images")
-    channels, height, width = data.info(config["data"]["name"]).shape
+    source = config["data"]
+    channels, height, width = source["shape"] if "shape" in source else data.info(source["name"]).shape
     pad = config["training"]["pad"]
     summary = summarise(load(run).eval(), (channels, height + 2 * pad, width + 2 * pad))
     return visual.Trained(

@@ -60,7 +60,9 @@ class _Work:
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change any key of the recipe: training.epochs=5."
 )
 @click.option("--model", default="lenet5", metavar="NAME", help="Network to train; numbaconv summary shows its layers.")
-@click.option("--dataset", default="digits", metavar="NAME", help="Data set; numbaconv data list shows all.")
+@click.option(
+    "--dataset", default="digits", metavar="NAME", help="Data set; numbaconv data list shows all. Or folder:PATH."
+)
 @options.DATA_DIR
 @click.option("--epochs", default=30, type=click.IntRange(min=1), help="Times to go through the training images.")
 @click.option("--batch-size", default=64, type=click.IntRange(min=1), help="Images a step.")
@@ -100,7 +102,7 @@ def command(context: click.Context, resume: Path | None, quiet: bool, as_json: b
 
 
 def _new_work(chosen: dict[str, Any], given: set[str], quiet: bool) -> _Work:
-    from numbaconv import models, recipes
+    from numbaconv import data, models, recipes
     from numbaconv.training import RunFolder
 
     config = _recipe(chosen, given)
@@ -109,14 +111,22 @@ def _new_work(chosen: dict[str, Any], given: set[str], quiet: bool) -> _Work:
         raise click.UsageError(f"--model: there is no {model!r}, only {', '.join(models.names())}")
     source = config["data"]
     folder = chosen["data_dir"] or source.get("folder")
-    run = RunFolder(_free_folder(chosen["out"], f"{dataset_name.rpartition('/')[2].replace(':', '-')}-{model}"))
-    dataset = load_dataset(dataset_name, folder, quiet)
+    size = source.get("size")
+    if dataset_name.startswith(data.PREFIX):
+        place = Path(dataset_name.removeprefix(data.PREFIX)).expanduser().absolute()
+        dataset_name, size = f"{data.PREFIX}{place}", size or models.image_shape(model)[1]
+    run = RunFolder(_free_folder(chosen["out"], f"{Path(dataset_name).name}-{model}"))
+    dataset = load_dataset(dataset_name, folder, quiet, size)
     if chosen["threads"] is not None:
         config["training"]["threads"] = chosen["threads"]
     trainer = recipes.build(config, dataset, padding(dataset.shape[1]))
     about = {
         "recipe": config.get("recipe"),
-        "data": {**source, "folder": None if folder is None else str(Path(folder).absolute())},
+        "data": {
+            "name": dataset_name,
+            "folder": None if folder is None else str(Path(folder).absolute()),
+            "shape": dataset.shape,
+        },
     }
     return _Work(trainer, dataset, config["training"]["epochs"], run, False, about)
 
@@ -170,7 +180,8 @@ def _resumed_work(given: set[str], resume: Path, chosen: dict[str, Any], quiet: 
     data = config.get("data", {})
     if "name" not in data and "dataset" not in given:
         raise click.UsageError(f"{run.config_path} does not say which data set the run is on: name it by --dataset")
-    dataset = load_dataset(data.get("name", chosen["dataset"]), chosen["data_dir"] or data.get("folder"), quiet)
+    name, folder = data.get("name", chosen["dataset"]), chosen["data_dir"] or data.get("folder")
+    dataset = load_dataset(name, folder, quiet, data["shape"][1] if "shape" in data else None)
     return _Work(trainer, dataset, config["training"]["epochs"], run, True, config)
 
 

@@ -128,6 +128,26 @@ def test_a_recipe_of_ones_own_and_changes_to_it(tmp_path: Path) -> None:
     assert found["accuracy"] == again["test"]["accuracy"]
 
 
+def test_a_folder_of_images(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, low in (("dark", 0), ("light", 150)):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for index in range(10):
+            pixels = rng.integers(low, low + 100, (12, 9, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / name / f"{index}.png")
+    options = ("--dataset", "folder:images", "--epochs", 8, "--batch-size", 16, "--lr", 0.02)
+    document = json.loads(succeed("train", *options, "--out", "run", "--json", cwd=tmp_path))
+    assert document["classes"] == ["dark", "light"] and document["test"]["accuracy"] == 1.0
+    assert json.loads(succeed("eval", "run", "--json", cwd=tmp_path))["images"] == 4
+    text = succeed("predict", "run", "images/light/3.png", "images/dark/4.png", "--csv", cwd=tmp_path)
+    lines = text.splitlines()
+    assert lines[0] == "image,rank,class,index,probability" and len(lines) == 5
+    assert lines[1].startswith("images/light/3.png,1,light,1,0.")
+    assert lines[3].startswith("images/dark/4.png,1,dark,0,0.")
+    resumed = json.loads(succeed("train", "--resume", "run", "--json", cwd=tmp_path))
+    assert resumed["test"]["accuracy"] == 1.0
+
+
 def test_pictures_of_a_run(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(trained[0], run)
@@ -425,6 +445,8 @@ WRONG: tuple[tuple[str, int, str], ...] = (
     ("train --recipe mnist-bets", 1, "there is no recipe 'mnist-bets': did you mean 'mnist-best'"),
     ("train --set optimizer.rate=1", 1, "optimizer has no 'rate', only name, lr"),
     ("train --set lr=1", 1, "is not SECTION.KEY=VALUE"),
+    ("train --dataset folder:{w}/nowhere", 1, "there is no such folder"),
+    ("predict {w}/run {w}/digit.png --csv --json", 2, "--csv and --json exclude each other"),
     ("plot nowhere", 2, "'nowhere' does not exist"),
     ("plot arithmetic --stride 0", 1, "stride must be 1 or more"),
     ("train --resume {w}/run --dataset mnist", 2, "which has digits"),
