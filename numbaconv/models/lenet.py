@@ -161,10 +161,10 @@ class Rbf(Module):
 
     def forward(self, x: Any) -> Any:
         """``x`` of shape ``(N, 84)`` to scores ``(N, 10)``."""
-        classes, features = self.centres.shape
-        # -|x - c|² = 2 x·c - |c|² - |x|²; |c|² is the number of pixels, and |x|² the same for all classes.
-        squares = F.linear(F.multiply(x, x), np.full((classes, features), -1.0, self.centres.dtype))
-        return F.add(F.subtract(F.linear(F.multiply(x, 2.0), self.centres), float(features)), squares)
+        centres = x.graph.leaf(self.centres)
+        # -|x - c|² = 2 x·c - |c|² - x²·c², for every pixel of c is ±1.
+        scores = F.subtract(F.linear(F.multiply(x, 2.0), centres), float(centres.shape[1]))
+        return F.subtract(scores, F.linear(F.multiply(x, x), F.multiply(centres, centres)))
 
 
 @register
