@@ -531,7 +531,8 @@ def test_label_smoothing_is_for_training_alone() -> None:
     images, labels = make_split(BATCH)
     plain, smooth = (make_trainer(optimizer=optim.SGD(lr=0.0), label_smoothing=e) for e in (0.0, 0.2))
     logits = plain.predict(images)
-    assert smooth.step(images, labels) == pytest.approx(float(F.cross_entropy(logits, labels, label_smoothing=0.2)), rel=1e-5)
+    expected = float(F.cross_entropy(logits, labels, label_smoothing=0.2))
+    assert smooth.step(images, labels) == pytest.approx(expected, rel=1e-5)
     assert plain.evaluate((images, labels))["loss"] == smooth.evaluate((images, labels))["loss"]
 
 
