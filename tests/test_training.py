@@ -548,6 +548,14 @@ def test_views_are_averaged() -> None:
         np.testing.assert_allclose(trainer.predict(images), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_fit_takes_all_views_in_its_last_epoch() -> None:
+    split = make_split()
+    one, both = make_trainer(), make_trainer(views="flip")
+    alone, together = (trainer.fit(split, split, epochs=2) for trainer in (one, both))
+    assert alone[0].validation_loss == together[0].validation_loss
+    assert alone[1].validation_loss != together[1].validation_loss == both.evaluate(split)["loss"]
+
+
 def test_averaged_weights_are_evaluated_and_kept(tmp_path: Path) -> None:
     split = make_split()
 

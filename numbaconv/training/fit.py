@@ -98,7 +98,7 @@ class Fit:
                 self._compile(on_compile, interrupt)
                 self._tell_start(last)
                 while state.epoch < last:
-                    self._epoch(interrupt)
+                    self._epoch(interrupt, is_last=state.epoch + 1 == last)
             except _Stop:
                 raise self._interrupted() from None
         if self.validation is not None and self.trainer.validation is None:  # A finished run was resumed.
@@ -177,7 +177,8 @@ class Fit:
             self.trainer.train_step(self.train, size, between)
         if self.validation is not None:
             for size in self.trainer.batch_sizes(len(self.validation.labels)):
-                self.trainer.eval_step(self.validation, size, between)
+                for views in sorted({"one", self.trainer.views}):
+                    self.trainer.eval_step(self.validation, size, between, views)
 
     def _tell_start(self, last: int) -> None:
         trainer, state = self.trainer, self.trainer.state
@@ -196,7 +197,7 @@ class Fit:
 
     # -- an epoch -----------------------------------------------------------------------------------------------------
 
-    def _epoch(self, interrupt: Interrupt) -> None:
+    def _epoch(self, interrupt: Interrupt, is_last: bool) -> None:
         """Do what is left of the epoch in progress."""
         trainer, state = self.trainer, self.trainer.state
 
@@ -210,7 +211,8 @@ class Fit:
         self._train(stop_if_asked)
         result = None
         if self.validation is not None:
-            result = trainer.evaluate_arrays(self.validation, between=stop_if_asked)
+            views = trainer.views if is_last else "one"
+            result = trainer.evaluate_arrays(self.validation, between=stop_if_asked, views=views)
             self._demand_finite("validation loss", result["loss"])
             trainer.validation = result
         images = len(self.train.labels)

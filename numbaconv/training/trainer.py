@@ -54,7 +54,8 @@ class Trainer:
         average: decay of a running average of the weights; evaluation, prediction and the final weights are those of
             the average then. 0 for none.
         views: what is averaged in evaluation and prediction: ``"one"`` looks at each image as it is, ``"flip"`` at its
-            mirror image too, ``"shift"`` at it moved by a pixel, ``"flip-shift"`` at both.
+            mirror image too, ``"shift"`` at it moved by a pixel, ``"flip-shift"`` at both. A fit looks at each image as
+            it is until its last epoch, for the others cost time.
         l1, l2: l1 times the sum of |w| and l2 / 2 times the sum of w² are minimised along with the loss, w being all
             trained parameters; the loss that is reported is without them.
         clip_value: in training, elements of gradients are cut off at this size.
@@ -273,9 +274,11 @@ class Trainer:
         frozen = tuple(parameter.trainable for parameter in self.model.parameters())
         return self._plan("train", arrays, size, on_compile, frozen)
 
-    def eval_step(self, arrays: Arrays, size: int, on_compile: OnCompile | None = None) -> Any:
-        """Return the compiled evaluation step for batches of a size, cut from such arrays."""
-        return self._plan("evaluate", arrays, size, on_compile)
+    def eval_step(
+        self, arrays: Arrays, size: int, on_compile: OnCompile | None = None, views: str | None = None
+    ) -> Any:
+        """Return the compiled evaluation step for batches of a size, cut from such arrays; by default of all views."""
+        return self._plan("evaluate", arrays, size, on_compile, views or self.views)
 
     def advance(self, step: Any, arrays: Arrays, indices: np.ndarray) -> tuple[float, float]:
         """Do a training step with the learning rate of its turn; return mean loss and number of right answers."""
@@ -287,16 +290,18 @@ class Trainer:
             self.average.update(self.optimizer.step_count)
         return loss, correct
 
-    def evaluate_arrays(self, arrays: Arrays, between: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    def evaluate_arrays(
+        self, arrays: Arrays, between: Callable[[], None] = lambda: None, views: str | None = None
+    ) -> dict[str, Any]:
         """Evaluate checked arrays, as ``evaluate``; ``between`` is called after every batch and may raise."""
         classes = self.num_classes(arrays.images)
         confusion = np.zeros((classes, classes), np.int64)
         loss_sum = 0.0
         for size in self.batch_sizes(len(arrays.labels)):
-            self.eval_step(arrays, size)  # So that the time below has no compiling in it.
+            self.eval_step(arrays, size, views=views)  # So that the time below has no compiling in it.
         start = time.perf_counter()
         with self.averaged():
-            for indices, loss, logits in self._evaluated_batches(arrays):
+            for indices, loss, logits in self._evaluated_batches(arrays, views):
                 loss_sum += loss
                 confusion += confusion_matrix(logits.argmax(axis=1), arrays.labels[indices], classes)
                 between()
@@ -345,10 +350,13 @@ class Trainer:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _evaluated_batches(self, arrays: Arrays) -> Iterator[tuple[np.ndarray, float, np.ndarray]]:
+    def _evaluated_batches(
+        self, arrays: Arrays, views: str | None = None
+    ) -> Iterator[tuple[np.ndarray, float, np.ndarray]]:
         """Yield indices, summed loss and logits of every batch."""
         for indices in self.batches(np.arange(len(arrays.labels))):
-            loss_sum, _, logits = self.eval_step(arrays, len(indices))(arrays.images, arrays.labels, indices)
+            step = self.eval_step(arrays, len(indices), views=views)
+            loss_sum, _, logits = step(arrays.images, arrays.labels, indices)
             yield indices, loss_sum, logits
 
     def _current_plans(self) -> dict[Any, Any]:
@@ -385,7 +393,7 @@ class Trainer:
                         **common,
                     )
                     if kind == "train"
-                    else EvalStep(model, self.loss, size, *specs, views=VIEWS[self.views], **common)
+                    else EvalStep(model, self.loss, size, *specs, views=VIEWS[more[0]], **common)
                 )
             self.compile_seconds += time.perf_counter() - start
         return self._plans[key]
