@@ -30,8 +30,8 @@ _HOMES = {
     "vjp": "graph",
 }
 _ROOMS = (
-    "bench", "data", "extend", "filters", "functional", "graph", "models", "nn", "ops", "optim", "random", "sparse",
-    "training", "visual",
+    "bench", "data", "extend", "filters", "functional", "graph", "models", "nn", "ops", "optim", "random", "recipes",
+    "sparse", "training", "visual",
 )  # fmt: skip
 
 __all__ = ["__version__", *_HOMES, *_ROOMS]
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from . import ops as ops
     from . import optim as optim
     from . import random as random
+    from . import recipes as recipes
     from . import sparse as sparse
     from . import training as training
     from . import visual as visual

@@ -83,7 +83,7 @@ def summarise(model: Module, shape: Sequence[int], dtype: Any = np.float32) -> M
     """
     graph = Graph()
     image = graph.input((1, *shape), dtype)
-    with _recorded_calls(model, graph) as calls:
+    with recorded_calls(model, graph) as calls:
         model(image)
     fields = _ReceptiveFields(image)
     counted: set[int] = set()
@@ -111,7 +111,7 @@ def summarise(model: Module, shape: Sequence[int], dtype: Any = np.float32) -> M
 
 
 @dataclass(frozen=True)
-class _Call:
+class Call:
     """One call of a module without children: the nodes it appended, and what it returned."""
 
     name: str
@@ -122,15 +122,15 @@ class _Call:
 
 
 @contextmanager
-def _recorded_calls(model: Module, graph: Graph) -> Iterator[list[_Call]]:
+def recorded_calls(model: Module, graph: Graph) -> Iterator[list[Call]]:
     """Note which nodes each module without children appends while a network is traced."""
-    calls: list[_Call] = []
+    calls: list[Call] = []
 
     def recorded(name: str, module: Module) -> Callable[..., Any]:
         def forward(*args: Any) -> Any:
             first = len(graph.nodes)
             result = type(module).forward(module, *args)
-            calls.append(_Call(name, type(module).__name__, first, len(graph.nodes), result))
+            calls.append(Call(name, type(module).__name__, first, len(graph.nodes), result))
             return result
 
         return forward
@@ -147,7 +147,7 @@ def _recorded_calls(model: Module, graph: Graph) -> Iterator[list[_Call]]:
 
 
 def _in_order(
-    calls: Sequence[_Call], nodes: Sequence[Node]
+    calls: Sequence[Call], nodes: Sequence[Node]
 ) -> Iterator[tuple[str, str, Sequence[Node], Tensor]]:
     """Yield name, kind, nodes and output of every call, and of every node between calls."""
     position = 0

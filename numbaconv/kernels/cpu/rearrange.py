@@ -142,7 +142,7 @@ def lower_pixel_shuffle(program, node, inputs, outputs):
     """Letters: images n, channels c, rows h and columns w, rows i and columns j of a square, lanes l."""
     r, shuffle = node.attrs["factor"], node.op.name == "pixel_shuffle"
     few, many = (outputs[0], inputs[0]) if shuffle else (inputs[0], outputs[0])  # channels
-    n, c, h, w = few.shape[0], few.channels, *many.spatial
+    (n, c), (h, w) = few.shape[:2], many.spatial
     if few.layout == BATCH:
         channels, pixels = "hwcijl", "hiwjcl"
     else:

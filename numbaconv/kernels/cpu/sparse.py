@@ -191,7 +191,7 @@ def _rows(program, x, table, weight, bias, y, strides, flops) -> None:
     line = vectors_of * LANES
     packed = program.whole(x.dtype, taps * line * channels)
     program.step(pack_taps(x.dtype), (weight,), (packed,), (outputs, channels, *strides), taps)
-    rows, vectors = choose_tile(x.dtype.itemsize, SITES, [(vectors_of, 1)], cut_rows=False, overlap=True)
+    rows, vectors = choose_tile(x.dtype.itemsize, SITES, [(vectors_of, 1)], channels, cut_rows=False, overlap=True)
     kernel_ = sparse_rows(x.dtype, bias=bias is not None, rows=rows, vectors=vectors, tail=vectors_of % vectors)
     program.step(
         kernel_, (x, table, packed, bias or packed),
