@@ -271,7 +271,8 @@ def lower_deform_conv(program, node, inputs, outputs):
     strides = filter_strides(w, 1, groups)
     source, target = rows_of(program, x), rows_for(program, y)
     tile, vectors_of = _tile(x.dtype, taps * x.channels), ceil_div(y.channels // groups, LANES)
-    rows, vectors = choose_tile(x.dtype.itemsize, tile, [(vectors_of, 1)], taps * weight.shape[1], cut_rows=False, overlap=True)
+    depth = taps * weight.shape[1]
+    rows, vectors = choose_tile(x.dtype.itemsize, tile, [(vectors_of, 1)], depth, cut_rows=False, overlap=True)
     constants = (
         *_geometry(node.attrs, x, y, kernel_), source.pixel, source.image, target.pixel, target.image,
         x.channels, y.channels, taps, groups, offset.channels // (2 * taps), x.lanes, y.pixels, tile,
@@ -302,7 +303,8 @@ def lower_deform_conv_input_grads(program, node, inputs, outputs):
     strides = filter_strides(w, 1, groups, transposed=True)
     source, grad, target = rows_of(program, x), rows_of(program, g), rows_for(program, by_x)
     tile, vectors_of = _tile(x.dtype, taps * x.channels), ceil_div(weight.shape[1], LANES)
-    rows, vectors = choose_tile(x.dtype.itemsize, tile, [(vectors_of, 1)], weight.shape[0] // groups, cut_rows=False, overlap=True)
+    depth = weight.shape[0] // groups
+    rows, vectors = choose_tile(x.dtype.itemsize, tile, [(vectors_of, 1)], depth, cut_rows=False, overlap=True)
     constants = (
         *_geometry(node.attrs, x, g, kernel_), source.pixel, source.image, grad.pixel, grad.image,
         x.channels, g.channels, taps, groups, offset.channels // (2 * taps), x.lanes, g.pixels, tile,
