@@ -30,8 +30,8 @@ _HOMES = {
     "vjp": "graph",
 }
 _ROOMS = (
-    "bench", "data", "extend", "functional", "graph", "models", "nn", "ops", "optim", "random", "sparse", "training",
-    "visual",
+    "bench", "data", "extend", "filters", "functional", "graph", "models", "nn", "ops", "optim", "random", "sparse",
+    "training", "visual",
 )  # fmt: skip
 
 __all__ = ["__version__", *_HOMES, *_ROOMS]
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from . import bench as bench
     from . import data as data
     from . import extend as extend
+    from . import filters as filters
     from . import functional as functional
     from . import graph as graph
     from . import models as models

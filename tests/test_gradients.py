@@ -52,9 +52,12 @@ EXAMPLES = {
     for i, case in enumerate(row.cases)
     if REFERENCES[name].orders
 }
-EXAMPLES["dropout"] = Example(lambda x: F.dropout(x, 0.4, key=KEY), (normal(LANES + 1, 3, 4),))
+EXAMPLES["rrelu-training"] = Example(lambda x: F.rrelu(x, training=True, key=KEY), (normal(LANES + 1, 3, 4),))
 EXAMPLES["cross_entropy-pixels"] = Example(
-    lambda x: F.cross_entropy(x, np.arange(LANES * 6).reshape(LANES, 2, 3) % 4, "none", 0.1), (normal(LANES, 4, 2, 3),)
+    lambda x: F.cross_entropy(
+        x, np.arange(LANES * 6).reshape(LANES, 2, 3) % 4, reduction="none", label_smoothing=0.1
+    ),
+    (normal(LANES, 4, 2, 3),),
 )
 EXAMPLES["add-number"] = Example(lambda x, y: F.add(x, F.sum(y)), (normal(3, 4), normal(5)))
 EXAMPLES["divide-number"] = Example(lambda x: F.divide(3.0, F.exp(x)), (normal(3, 4),))
@@ -69,7 +72,7 @@ SMALL = {
     "softmax": Example(lambda x: F.softmax(x, 1), (normal(LANES + 1, 4),)),
     "softmax-few": Example(lambda x: F.softmax(x, 1), (normal(2, 4),)),
     "log_softmax": Example(lambda x: F.log_softmax(x, 1), (normal(LANES, 3),)),
-    "cross_entropy": Example(lambda x: F.cross_entropy(x, np.arange(LANES) % 3, "none"), (normal(LANES, 3),)),
+    "cross_entropy": Example(lambda x: F.cross_entropy(x, np.arange(LANES) % 3, reduction="none"), (normal(LANES, 3),)),
     "max_pool2d": Example(lambda x: F.max_pool2d(x, 3, 2, 1), (normal(2, 3, 5, 6),)),
     "avg_pool2d": Example(lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False), (normal(2, 3, 5, 6),)),
     "conv2d": Example(

@@ -26,7 +26,7 @@ BATCHES = [1, 3, LANES, LANES + 1, 2 * LANES + 3]
 CASES = [
     pytest.param(name, case, id=f"{name}-{i}") for name, row in FUNCTIONS.items() for i, case in enumerate(row.cases)
 ]
-CONV_CASES = [p for p in CASES if p.values[0].startswith(("conv", "linear"))]
+CONV_CASES = [p for p in CASES if p.values[0] in ("conv1d", "conv2d", "conv3d", "linear")]
 
 
 def with_dtypes(cases: list, slow: Callable[[str, Any], bool]) -> list:
@@ -322,7 +322,7 @@ def test_indices_and_classes_of_a_trace_never_reach_outside(count: int) -> None:
     for wrong, nearest in ((4, 3), (-1, 0), (10**15, 3), (-(10**15), 0)):
         found = take(images, labels, np.full(count, wrong))
         assert all((np.ravel(a) == nearest).all() for a in found)
-    score = nc.compile(lambda x, t: (F.cross_entropy(x, t, "none"), F.count_correct(x, t)))
+    score = nc.compile(lambda x, t: (F.cross_entropy(x, t, reduction="none"), F.count_correct(x, t)))
     for wrong in (3, -1, 10**15):
         losses, correct = score(random(count, 3), np.full(count, wrong))
         assert np.isfinite(losses).all() and correct == 0.0
@@ -397,7 +397,7 @@ def test_softmax_and_cross_entropy_do_not_overflow(batch: int, dtype: Any) -> No
     target = np.zeros(batch, np.int64)
     for function in (F.softmax, F.log_softmax):
         assert_close(function(x, 1), reference.REFERENCES[function.__name__].function(x, 1))
-    assert_close(F.cross_entropy(x, target, "none"), cross_entropy(x, target, "none"))
+    assert_close(F.cross_entropy(x, target, reduction="none"), cross_entropy(x, target, reduction="none"))
     x[:, 1:] = -np.inf  # a class that cannot be
     assert_close(F.softmax(x, 1), np.eye(5)[[0] * batch])
 
@@ -410,8 +410,8 @@ def test_cross_entropy_of_pixels(batch: int, label_smoothing: float) -> None:
     for shape in ((batch, 4, 3, 5), (batch, 4, 6), (batch, 21, 2, 2)):
         x, target = rng.standard_normal(shape), rng.integers(0, shape[1], (batch, *shape[2:]))
         for reduction in ("none", "sum", "mean"):
-            found = F.cross_entropy(x, target, reduction, label_smoothing)
-            assert_close(found, cross_entropy(x, target, reduction, label_smoothing))
+            found = F.cross_entropy(x, target, reduction=reduction, label_smoothing=label_smoothing)
+            assert_close(found, cross_entropy(x, target, reduction=reduction, label_smoothing=label_smoothing))
 
 
 def test_divide_by_and_into_numbers() -> None:
@@ -513,8 +513,9 @@ def test_empty_batches_give_empty_results(few_tiles: None) -> None:
     assert F.add(x, x).shape == x.shape
     assert F.sum(x) == 0.0 and np.isnan(F.mean(x))
     labels = np.zeros(0, np.int64)
-    assert F.cross_entropy(random(0, 5), labels, "none").shape == (0,)
-    assert F.cross_entropy(random(0, 5), labels, "sum") == 0.0 and np.isnan(F.cross_entropy(random(0, 5), labels))
+    assert F.cross_entropy(random(0, 5), labels, reduction="none").shape == (0,)
+    assert F.cross_entropy(random(0, 5), labels, reduction="sum") == 0.0
+    assert np.isnan(F.cross_entropy(random(0, 5), labels))
     assert F.count_correct(random(0, 5), labels) == 0.0
     assert F.take_images(np.zeros((2, 1, 4, 4), np.uint8), labels).shape == (0, 1, 4, 4)
 
@@ -620,7 +621,7 @@ WRONG: dict[str, tuple[Callable, type[Exception], str]] = {
     "fractional dim": (lambda: F.log_softmax(L, 0.5), TypeError, "^log_softmax: dim must be an integer, not 0.5$"),
     "shapes to add": (
         lambda: F.add(X, B), ValueError,
-        r"^add: shapes \(2, 3, 8, 8\) and \(4,\) differ \(only single numbers are broadcast\)$",
+        r"^add: shapes \(2, 3, 8, 8\) and \(4,\) differ \(only single numbers and one number a channel are",
     ),
     "reshape": (
         lambda: F.reshape(X, (5, -1)), ValueError,

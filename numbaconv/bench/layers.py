@@ -7,6 +7,7 @@ function and its gradient, our backward pass counts both.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -95,7 +96,7 @@ def measure_pass(session: Session, layer: Layer, direction: str) -> LayerRow:
         direction=direction,
         ratio=min(seconds.values()) / ours if seconds else None,
         ours_us=ours * 1e6,
-        torch_nchw_us=seconds["nchw"] * 1e6 if seconds else None,
+        torch_nchw_us=seconds["nchw"] * 1e6 if "nchw" in seconds else None,
         torch_channels_last_us=seconds["channels_last"] * 1e6 if "channels_last" in seconds else None,
         gb_per_s=moved / ours / 1e9,
         error=error,
@@ -104,9 +105,19 @@ def measure_pass(session: Session, layer: Layer, direction: str) -> LayerRow:
     )
 
 
+def _called(function: Callable, layer: Layer, arguments: dict[str, Any]) -> Any:
+    """Our function or PyTorch's of the layer's arguments, which stand in the same order: arrays go by position."""
+    named = {**arguments, **layer.case.arguments}
+    parameters = inspect.signature(getattr(F, layer.function)).parameters
+    count = 1 + max(i for i, name in enumerate(parameters) if name in layer.case.shapes)
+    positional = list(parameters)[:count]
+    values = [named.pop(name, parameters[name].default) for name in positional]
+    return function(*values, **named)
+
+
 def _results(layer: Layer, arguments: dict[str, Any]) -> list[Any]:
     """The results of the layer's function that have gradients, all of them if none has."""
-    results = getattr(F, layer.function)(*arguments.values(), **layer.case.arguments)
+    results = _called(getattr(F, layer.function), layer, arguments)
     results = list(results) if isinstance(results, tuple) else [results]
     return [y for y in results if y.dtype.kind == "f"] or results
 
@@ -161,10 +172,15 @@ def _torch_calls(
     formats = {"nchw": torch.contiguous_format}
     if len(layer.case.first_shape) == 4:
         formats["channels_last"] = torch.channels_last
-    return {
-        name: _torch_call(torch, function, layer, backward, arrays, torch.float32, form)
-        for name, form in formats.items()
-    }
+    calls = {}
+    for name, form in formats.items():
+        call = _torch_call(torch, function, layer, backward, arrays, torch.float32, form)
+        try:
+            call()
+        except RuntimeError:  # some functions do not take every layout
+            continue
+        calls[name] = call
+    return calls
 
 
 def _torch_call(
@@ -189,7 +205,7 @@ def _torch_call(
     inputs = [laid_out(array) for array in leaves]
 
     def call() -> list[Any]:
-        return first_floats(function(*rebuild(inputs).values(), **layer.case.arguments))
+        return first_floats(_called(function, layer, rebuild(inputs)))
 
     def forward() -> Any:
         with torch.no_grad():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbaconv.graph import Node
-from numbaconv.ops.conv import output_size
+from numbaconv.ops.geometry import output_size
 
 
 def rounds_up(node: Node) -> bool:

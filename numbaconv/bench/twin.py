@@ -152,6 +152,16 @@ def _conv(to: _Translation, node: Node) -> Any:
     )  # fmt: skip
 
 
+def _conv_transpose(to: _Translation, node: Node) -> Any:
+    attrs = node.attrs
+    return to.call(
+        f"conv_transpose{len(attrs['stride'])}d", *node.inputs, stride=attrs["stride"],
+        padding=tuple(before for before, _ in attrs["padding"]),
+        output_padding=tuple(before - after for before, after in attrs["padding"]), dilation=attrs["dilation"],
+        groups=attrs["groups"],
+    )  # fmt: skip
+
+
 def _batch_norm(to: _Translation, node: Node) -> Any:
     """In training; running statistics and momentum are those of the updates that the trace wrote down.
 
@@ -161,7 +171,7 @@ def _batch_norm(to: _Translation, node: Node) -> Any:
     running: dict[int, Tensor] = {}
     momentum = 0.0
     for leaf, value in to.ours.updates:
-        new = value.node.inputs[1].node if value.node is not None else None
+        new = value.node.inputs[-1].node if value.node is not None else None
         if new is None or new.inputs[0].node is not node:
             continue
         position = next(i for i, output in enumerate(node.outputs) if output is new.inputs[0])
@@ -219,6 +229,12 @@ def _scale(to: _Translation, node: Node) -> Any:
     return to.graph.call_function(operator.add, (product, node.attrs["offset"]))
 
 
+def _dropout(to: _Translation, node: Node) -> Any:
+    if node.attrs["leading"] != node.inputs[0].ndim or node.attrs["shift"]:
+        raise ValueError("bench: there is no translation of this kind of dropout to PyTorch")
+    return to.call("dropout", node.inputs[0], p=node.attrs["p"], training=True)
+
+
 def _along_axis(function: str) -> _Translate:
     return lambda to, node: to.call(function, *node.inputs, dim=node.attrs["axis"])
 
@@ -232,14 +248,16 @@ _TRANSLATIONS: dict[str, _Translate] = {
     "avg_pool": _avg_pool,
     "batch_norm": _batch_norm,
     "conv": _conv,
+    "conv_input_grad": _conv_transpose,
     "divide": _plain(operator.truediv),
-    "dropout": lambda to, node: to.call("dropout", node.inputs[0], p=node.attrs["p"], training=True),
+    "dropout": _dropout,
     "linear": _plain("linear"),
     "log_softmax": _along_axis("log_softmax"),
     "max_pool": _max_pool,
     "multiply": _plain(operator.mul),
     "normalize": _normalize,
     "relu": _relu,
+    "relu6": _plain("relu6"),
     "reshape": _reshape,
     "scale": _scale,
     "sigmoid": _plain("sigmoid"),

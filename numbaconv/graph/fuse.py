@@ -12,13 +12,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..ops.activation import FUSABLE
-from ..ops.conv import conv
+from ..ops.conv import conv, conv_input_grad
 from ..ops.linear import linear_op
 from ..ops.norm import fold, normalize
 from .cluster import cluster
 from .graph import Graph, Node, Tensor
 
+#: Layers whose weights may take a normalisation, and those that may take an activation.
 _HOSTS = (conv, linear_op)
+_ACTIVATED = (*_HOSTS, conv_input_grad)
 
 
 def fuse(graph: Graph) -> list[Node]:
@@ -91,7 +93,7 @@ def move_into_hosts(nodes: Sequence[Node], kept: set[int]) -> list[Node]:
             host.attrs["activation"] = node.op.name
             host.outputs = node.outputs
             continue
-        if node.op in _HOSTS:
+        if node.op in _ACTIVATED:
             node = Node(node.op, node.inputs, dict(node.attrs), node.outputs)
             hosts[id(node.outputs[0])] = node
         result.append(node)

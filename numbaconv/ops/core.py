@@ -280,10 +280,16 @@ def dimension(function: str, name: str, value: Any, rank: int) -> int:
     return found % rank
 
 
+def number(function: str, name: str, value: Any) -> float:
+    """``value`` as a number."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{function}: {name} must be a number, not {value!r}")
+    return float(value)
+
+
 def fraction(function: str, name: str, value: Any) -> float:
     """``value`` as a number between 0 and 1."""
-    if not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{function}: {name} must be a number, not {value!r}")
+    number(function, name, value)
     if not 0.0 <= value <= 1.0:
         raise ValueError(f"{function}: {name} must lie between 0 and 1, not {value}")
     return float(value)

@@ -1,7 +1,7 @@
 """Pooling over windows in one to three dimensions (Goodfellow et al., section 9.3)."""
 
-from .conv import output_size
 from .core import Case, Operator, Spec, apply, as_input, check_floats, integers, operator, public, shape_of
+from .geometry import output_size
 from .shape import reshape
 
 

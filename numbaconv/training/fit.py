@@ -24,6 +24,7 @@ from .metrics import EpochMetrics
 from .order import epoch_order
 from .report import render
 from .run import RunFolder
+from .step import Penalties
 
 if TYPE_CHECKING:
     from .trainer import OnCompile, Trainer
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 
 class _Stop(Exception):
     """Ctrl-C was pressed, and neither a step nor the compiling of a kernel is under way."""
+
+
+def _used(penalties: Penalties) -> dict[str, float]:
+    """The penalties that are used; runs of before there were any have none of these names."""
+    return {name: value for name, value in asdict(penalties).items() if value != getattr(Penalties, name)}
 
 
 class Fit:
@@ -65,6 +71,7 @@ class Fit:
             "seed": trainer.seed,
             "shift": trainer.shift,
             "flip": trainer.flip,
+            **_used(trainer.penalties),
             **trainer.describe(),
         }
         self.metadata = {**trainer.describe(), "classes": classes}
@@ -144,6 +151,7 @@ class Fit:
                 "threads": trainer.threads,
                 "shift": trainer.shift,
                 "flip": trainer.flip,
+                **_used(trainer.penalties),
                 **trainer.describe(),
             },
         }

@@ -40,6 +40,7 @@ def restore(run: RunFolder, threads: int | None = None) -> tuple[Trainer, dict[s
             pad=training["pad"],
             shift=training.get("shift", 0),
             flip=training.get("flip", False),
+            **{name: training[name] for name in ("l1", "l2", "clip_norm", "clip_value") if name in training},
         )
     except KeyError as error:
         raise CheckpointError(f"{run.config_path}: lacks {error}") from error

@@ -1,13 +1,44 @@
 """The training step as one graph: batch, forward, loss, backward and update, planned once and then replayed."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .. import functional as F
-from ..graph import Graph, Spec, compile_graph, gradients
+from ..graph import Graph, Spec, Tensor, compile_graph, gradients
 from ..graph.runner import OnCompile
+from ..optim import clip_grad_norm, clip_grad_value
+
+
+@dataclass(frozen=True)
+class Penalties:
+    """What keeps weights and gradients small, over all trained parameters.
+
+    Attributes:
+        l1, l2: the loss that is minimised has l1 times the sum of |w| and l2 / 2 times the sum of w² besides.
+        clip_value: elements of gradients are cut off there, if given.
+        clip_norm: the norm of all gradients together is at most this, if given; calculated after ``clip_value``.
+    """
+
+    l1: float = 0.0
+    l2: float = 0.0
+    clip_norm: float | None = None
+    clip_value: float | None = None
+
+    def gradients(self, loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+        """Append the gradients of the loss and the penalties, clipped."""
+        for factor, penalty in ((self.l1, F.l1_penalty), (self.l2, F.l2_penalty)):
+            if factor:
+                for parameter in parameters:
+                    loss = loss + factor * penalty(parameter)
+        found = gradients(loss, parameters)
+        if self.clip_value is not None and found:
+            found = clip_grad_value(found, self.clip_value)
+        if self.clip_norm is not None and found:
+            found, _ = clip_grad_norm(found, self.clip_norm)
+        return found
 
 
 class _Step:
@@ -58,6 +89,7 @@ class TrainStep(_Step):
         shift: int = 0,
         flip: bool = False,
         on_compile: OnCompile | None = None,
+        penalties: Penalties | None = None,
     ) -> None:
         self.key = np.array([seed, 0], np.int64)
         super().__init__(model, loss, batch_size, images, labels, mean, std, pad, shift, flip, self.key)
@@ -69,7 +101,8 @@ class TrainStep(_Step):
         value = loss(logits, self.targets)
         parameters = [p for p in model.parameters() if p.trainable]
         leaves = [graph.leaf(p) for p in parameters]
-        for parameter, leaf, grad in zip(parameters, leaves, gradients(value, leaves), strict=True):
+        grads = (penalties or Penalties()).gradients(value, leaves)
+        for parameter, leaf, grad in zip(parameters, leaves, grads, strict=True):
             state = tuple(graph.leaf(slot) for slot in optimizer.slots_of(parameter))
             for old, new in zip((leaf, *state), optimizer.apply(leaf, grad, state, hyper), strict=True):
                 graph.update(old, new)

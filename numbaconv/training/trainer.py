@@ -23,7 +23,7 @@ from .fit import Fit
 from .inputs import Arrays, as_arrays, as_images, check_range
 from .metrics import EpochMetrics, confusion_matrix
 from .run import RunFolder
-from .step import EvalStep, TrainStep
+from .step import EvalStep, Penalties, TrainStep
 from .threads import use_threads
 
 
@@ -45,6 +45,11 @@ class Trainer:
         pad: black pixels to add around each image.
         shift: in training, images are moved by up to so many pixels at random, in both directions.
         flip: in training, every other image is mirrored at random.
+        l1, l2: l1 times the sum of |w| and l2 / 2 times the sum of w² are minimised along with the loss, w being all
+            trained parameters; the loss that is reported is without them.
+        clip_value: in training, elements of gradients are cut off at this size.
+        clip_norm: in training, the norm of all gradients together is at most this, as in
+            ``torch.nn.utils.clip_grad_norm_``.
 
     Attributes:
         state: where the run is.
@@ -70,6 +75,10 @@ class Trainer:
         pad: int = 0,
         shift: int = 0,
         flip: bool = False,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
     ) -> None:
         if not isinstance(model, Module):
             raise TypeError(f"Trainer: model must be an nn.Module, got {type(model).__name__}")
@@ -95,6 +104,10 @@ class Trainer:
         self.pad = int(pad)
         self.shift = int(shift)
         self.flip = bool(flip)
+        for name, value in (("l1", l1), ("l2", l2), ("clip_norm", clip_norm), ("clip_value", clip_value)):
+            if value is not None and not value >= 0:
+                raise ValueError(f"Trainer: {name} must be 0 or more, got {value}")
+        self.penalties = Penalties(float(l1), float(l2), clip_norm, clip_value)
         self.state = RunState()
         self.validation: dict[str, Any] | None = None
         self.compile_seconds = 0.0
@@ -332,6 +345,7 @@ class Trainer:
                         seed=self.seed,
                         shift=self.shift,
                         flip=self.flip,
+                        penalties=self.penalties,
                         **common,
                     )
                     if kind == "train"

@@ -1,4 +1,4 @@
-"""A batch with images in lanes turned such that channels lie in vectors.
+"""Matrices turned: a batch with images in lanes such that channels lie in vectors, a filter such that outputs do.
 
 The images of a pixel lie one after another (``turned``), or the pixels of an image (``rows_of``).
 """
@@ -95,3 +95,23 @@ def put_back(program, rows: Rows, y) -> None:
     """Append the step that brings the rows written in ``rows_for(program, y)`` into ``y``."""
     if rows.buffer is not y:
         program.step(turn_back(y.dtype), (rows.buffer,), (y,), (y.channels, rows.pixel, rows.image), y.pixels)
+
+
+@kernel
+def exchange(T):
+    """A filter [out][taps][in] as [in][taps][out]; a unit is a vector of inputs."""
+
+    def loop(begin, end, block: int, first: int, w: Pointer, u: Pointer, outputs: int, taps: int, inputs: int):
+        for unit in range(begin, end):
+            c = unit * LANES
+            for t in range(taps):
+                source, to = at(w, t * inputs + c), at(u, (c * taps + t) * outputs)
+                for k in range(0, outputs, LANES):
+                    if k + LANES <= outputs and c + LANES <= inputs:
+                        transpose(at(source, k * taps * inputs), taps * inputs, at(to, k), taps * outputs)
+                    else:
+                        for i in range(min(LANES, inputs - c)):
+                            for o in range(k, min(k + LANES, outputs)):
+                                to[i * taps * outputs + o] = source[o * taps * inputs + i]
+
+    return loop
