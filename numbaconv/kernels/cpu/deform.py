@@ -24,7 +24,7 @@ from .lowering import (
 )
 from .native import INT64, Ints, Pointer, kernel
 from .panel import choose_tile, make_outer, make_panel
-from .partial import sum_groups
+from .partial import add_partials
 from .reorder import reorder_step
 from .sampling import clear, gather, product_sum, scatter
 from .target import LANES
@@ -303,7 +303,7 @@ def lower_deform_conv_input_grads(program, node, inputs, outputs):
     strides = filter_strides(w, 1, groups, transposed=True)
     source, grad, target = rows_of(program, x), rows_of(program, g), rows_for(program, by_x)
     tile, vectors_of = _tile(x.dtype, taps * x.channels), ceil_div(weight.shape[1], LANES)
-    depth = weight.shape[0] // groups
+    depth = g.channels // groups
     rows, vectors = choose_tile(x.dtype.itemsize, tile, [(vectors_of, 1)], depth, cut_rows=False, overlap=True)
     constants = (
         *_geometry(node.attrs, x, g, kernel_), source.pixel, source.image, grad.pixel, grad.image,
@@ -330,7 +330,7 @@ def lower_deform_conv_weight_grad(program, node, inputs, outputs):
     groups = x.channels // depth
     source, grad = rows_of(program, x), rows_of(program, g)
     tile, line, per_group = _tile(x.dtype, x.channels), ceil_div(depth, LANES) * LANES, g.channels // groups
-    rows, vectors = choose_tile(x.dtype.itemsize, per_group, [(line // LANES, 1)], cut_rows=True)
+    rows, vectors = choose_tile(x.dtype.itemsize, per_group, [(line // LANES, 1)], tile, cut_rows=True)
     partials = program.per_group(x, g.channels * taps * line)
     constants = (
         *_geometry(node.attrs, x, g, kernel_), source.pixel, source.image, grad.pixel, grad.image,
@@ -344,5 +344,4 @@ def lower_deform_conv_weight_grad(program, node, inputs, outputs):
         kernel_of, (grad.buffer, source.buffer, offset, rest[0] if rest else offset),
         (partials, *_workspace(program, x.dtype, tile * x.channels)), constants, taps, flops=node.flops,
     )  # fmt: skip
-    sizes = (partials.copies, partials.stride, per_group, depth, taps, per_group * taps * line, taps * line, 1, line)
-    program.step(sum_groups(w.dtype), (partials,), (w,), sizes, w.shape[0], whole=True)
+    add_partials(program, partials, w, (per_group, depth, taps), (per_group * taps * line, taps * line, 1, line))

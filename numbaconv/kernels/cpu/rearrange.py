@@ -142,12 +142,12 @@ def lower_pixel_shuffle(program, node, inputs, outputs):
     """Letters: images n, channels c, rows h and columns w, rows i and columns j of a square, lanes l."""
     r, shuffle = node.attrs["factor"], node.op.name == "pixel_shuffle"
     few, many = (outputs[0], inputs[0]) if shuffle else (inputs[0], outputs[0])  # channels
-    (n, c), (h, w) = few.shape[:2], many.spatial
+    h, w = many.spatial
     if few.layout == BATCH:
         channels, pixels = "hwcijl", "hiwjcl"
     else:
         channels, pixels = "ncijhw", "nchiwj"
-    sizes = {"n": n, "c": c, "h": h, "w": w, "i": r, "j": r, "l": few.lanes}
+    sizes = {"n": few.batch, "c": few.channels, "h": h, "w": w, "i": r, "j": r, "l": few.lanes}
     source, target = (channels, pixels) if shuffle else (pixels, channels)
     _permuted(program, inputs[0], outputs[0], sizes, source, target)
 

@@ -222,7 +222,7 @@ def lower_sparse_conv_weight_grad(program, node, inputs, outputs):
     channels, results, taps = features.shape[1], grad.shape[1], gather.shape[0]
     line = ceil_div(channels, LANES) * LANES
     part = min(max(ceil_div(results, 4), LEAST_OUTPUTS), MOST_OUTPUTS)
-    rows, vectors = choose_tile(grad.dtype.itemsize, min(part, results), [(line // LANES, 1)], cut_rows=True)
+    rows, vectors = choose_tile(grad.dtype.itemsize, min(part, results), [(line // LANES, 1)], SITES, cut_rows=True)
     part = ceil_div(part, rows) * rows
     kernel_ = sparse_weights(
         grad.dtype, rows=rows, vectors=vectors, row_tail=results % rows, vector_tail=line // LANES % vectors

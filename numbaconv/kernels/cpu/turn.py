@@ -46,26 +46,6 @@ def _turn(program, x, turned: Buffer, row: int, pixel: int, image: int) -> None:
 
 
 @kernel
-def exchange(T):
-    """A filter [out][taps][in] as [in][taps][out]; a unit is a vector of inputs."""
-
-    def loop(begin, end, block: int, first: int, w: Pointer, u: Pointer, outputs: int, taps: int, inputs: int):
-        for unit in range(begin, end):
-            c = unit * LANES
-            for t in range(taps):
-                source, to = at(w, t * inputs + c), at(u, (c * taps + t) * outputs)
-                for k in range(0, outputs, LANES):
-                    if k + LANES <= outputs and c + LANES <= inputs:
-                        transpose(at(source, k * taps * inputs), taps * inputs, at(to, k), taps * outputs)
-                    else:
-                        for i in range(min(LANES, inputs - c)):
-                            for o in range(k, min(k + LANES, outputs)):
-                                to[i * taps * outputs + o] = source[o * taps * inputs + i]
-
-    return loop
-
-
-@kernel
 def turn_back(T):
     """[images][pixels][channels, padded] to [pixels][channels][lanes]; a unit is a pixel."""
 
@@ -115,3 +95,23 @@ def put_back(program, rows: Rows, y) -> None:
     """Append the step that brings the rows written in ``rows_for(program, y)`` into ``y``."""
     if rows.buffer is not y:
         program.step(turn_back(y.dtype), (rows.buffer,), (y,), (y.channels, rows.pixel, rows.image), y.pixels)
+
+
+@kernel
+def exchange(T):
+    """A filter [out][taps][in] as [in][taps][out]; a unit is a vector of inputs."""
+
+    def loop(begin, end, block: int, first: int, w: Pointer, u: Pointer, outputs: int, taps: int, inputs: int):
+        for unit in range(begin, end):
+            c = unit * LANES
+            for t in range(taps):
+                source, to = at(w, t * inputs + c), at(u, (c * taps + t) * outputs)
+                for k in range(0, outputs, LANES):
+                    if k + LANES <= outputs and c + LANES <= inputs:
+                        transpose(at(source, k * taps * inputs), taps * inputs, at(to, k), taps * outputs)
+                    else:
+                        for i in range(min(LANES, inputs - c)):
+                            for o in range(k, min(k + LANES, outputs)):
+                                to[i * taps * outputs + o] = source[o * taps * inputs + i]
+
+    return loop
