@@ -42,6 +42,7 @@ class Settings:
         "bench": ".bench",
         "summary": ".summary",
         "warmup": ".warmup",
+        "operators": ".operators",
         "info": ".info",
         "data": ".data",
     },

@@ -25,7 +25,7 @@ from safetensors.numpy import load_file, save_file
 
 import numbaconv as nc
 
-COMMANDS = ("train", "eval", "predict", "plot", "bench", "summary", "warmup", "info", "data")
+COMMANDS = ("train", "eval", "predict", "plot", "bench", "summary", "warmup", "operators", "info", "data")
 PROGRAM = (sys.executable, "-m", "numbaconv_cli")
 LIMIT_S = 300  # For a whole command; only a hanging one comes near.
 
@@ -488,6 +488,9 @@ WRONG: tuple[tuple[str, int, str], ...] = (
     ("bench conv --rounds 0", 2, "'--rounds'"),
     ("bench conv --json {w}/nowhere/file.json", 1, "{w}/nowhere"),
     ("warmup lenet6", 1, "did you mean 'lenet5'?"),
+    ("operators max_pol2d", 1, "there is no operator 'max_pol2d': did you mean 'max_pool2d'?"),
+    ("operators relu --markdown", 2, "takes no NAME"),
+    ("operators --speed {w}/cut.safetensors", 2, "--speed belongs to --markdown"),
     ("data download svhn", 1, "there is no data set 'svhn'"),
     ("data upload", 2, "No such command 'upload'"),
 )

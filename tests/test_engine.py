@@ -600,7 +600,7 @@ GUARD = """
 
     at_end = sys.argv[1] == "end"
     row = target.instruction_set()
-    target.TILES[row] = (*target.TILES[row][:2], ((4, 2),))
+    target.TILES[row] = (*target.TILES[row][:2], ((4, 2),), ())
     libc = ctypes.CDLL(None, use_errno=True)
     page = mmap.PAGESIZE
     kept = []

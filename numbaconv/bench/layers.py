@@ -97,7 +97,7 @@ def measure_pass(session: Session, layer: Layer, direction: str) -> LayerRow:
         direction=direction,
         ratio=min(seconds.values()) / ours if seconds else None,
         ours_us=ours * 1e6,
-        torch_nchw_us=seconds["nchw"] * 1e6 if seconds else None,
+        torch_nchw_us=seconds["nchw"] * 1e6 if "nchw" in seconds else None,
         torch_channels_last_us=seconds["channels_last"] * 1e6 if "channels_last" in seconds else None,
         gb_per_s=moved / ours / 1e9,
         error=error,
@@ -179,10 +179,15 @@ def _torch_calls(
     formats = {"nchw": torch.contiguous_format}
     if len(layer.case.first_shape) == 4:
         formats["channels_last"] = torch.channels_last
-    return {
-        name: _torch_call(torch, function, layer, backward, arrays, torch.float32, form)
-        for name, form in formats.items()
-    }
+    calls = {}
+    for name, form in formats.items():
+        call = _torch_call(torch, function, layer, backward, arrays, torch.float32, form)
+        try:
+            call()
+        except RuntimeError:  # some functions do not take every layout
+            continue
+        calls[name] = call
+    return calls
 
 
 def _torch_call(

@@ -15,7 +15,7 @@ from typing import Any
 from numpy.typing import DTypeLike
 
 from numbaconv.graph import Graph, Node, Tensor, Variable
-from numbaconv.graph.geometry import is_flatten, is_global, rounds_up
+from numbaconv.graph.geometry import is_flatten, is_global, rounds_up, slides
 from numbaconv.nn import Module
 
 
@@ -152,6 +152,16 @@ def _conv(to: _Translation, node: Node) -> Any:
     )  # fmt: skip
 
 
+def _conv_transpose(to: _Translation, node: Node) -> Any:
+    attrs = node.attrs
+    return to.call(
+        f"conv_transpose{len(attrs['stride'])}d", *node.inputs, stride=attrs["stride"],
+        padding=tuple(before for before, _ in attrs["padding"]),
+        output_padding=tuple(before - after for before, after in attrs["padding"]), dilation=attrs["dilation"],
+        groups=attrs["groups"],
+    )  # fmt: skip
+
+
 def _batch_norm(to: _Translation, node: Node) -> Any:
     """In training; running statistics and momentum are those of the updates that the trace wrote down.
 
@@ -188,8 +198,15 @@ def _relu(to: _Translation, node: Node) -> Any:
     return to.call("relu", x, inplace=in_place)
 
 
+def _adaptive(to: _Translation, node: Node, kind: str) -> Any:
+    size = node.attrs["size"]
+    return to.call(f"adaptive_{kind}_pool{len(size)}d", node.inputs[0], output_size=size)
+
+
 def _max_pool(to: _Translation, node: Node) -> Any:
     attrs = node.attrs
+    if not slides(node):
+        return _adaptive(to, node, "max")
     return to.call(
         f"max_pool{len(attrs['kernel'])}d", *node.inputs, kernel_size=attrs["kernel"], stride=attrs["stride"],
         padding=attrs["padding"], dilation=attrs["dilation"], ceil_mode=rounds_up(node),
@@ -198,9 +215,9 @@ def _max_pool(to: _Translation, node: Node) -> Any:
 
 def _avg_pool(to: _Translation, node: Node) -> Any:
     attrs = node.attrs
-    dimensions = len(attrs["size"])
-    if "kernel" not in attrs:
-        return to.call(f"adaptive_avg_pool{dimensions}d", *node.inputs, output_size=attrs["size"])
+    if not slides(node):
+        return _adaptive(to, node, "avg")
+    dimensions = len(attrs["kernel"])
     if is_global(node) and not attrs["divisor"]:
         return to.call(f"adaptive_avg_pool{dimensions}d", *node.inputs, output_size=1)
     divisor = {"divisor_override": attrs["divisor"]} if attrs["divisor"] else {}
@@ -250,6 +267,7 @@ _TRANSLATIONS: dict[str, _Translate] = {
     "batch_norm": _batch_norm,
     "concat": _concat,
     "conv": _conv,
+    "conv_input_grad": _conv_transpose,
     "divide": _plain(operator.truediv),
     "dropout": _dropout,
     "gelu": _plain("gelu"),

@@ -16,10 +16,15 @@ def rounds_up(node: Node) -> bool:
     return tuple(output_size(*size) for size in sizes) != tuple(attrs["size"])
 
 
+def slides(node: Node) -> bool:
+    """Whether a pooling's windows slide; else they are adaptive, and of more than one size."""
+    return "kernel" in node.attrs
+
+
 def is_global(node: Node) -> bool:
     """Whether a pooling is over all pixels at once."""
     attrs = node.attrs
-    return tuple(attrs["kernel"]) == node.inputs[0].shape[2:] and not any(attrs["padding"])
+    return slides(node) and tuple(attrs["kernel"]) == node.inputs[0].shape[2:] and not any(attrs["padding"])
 
 
 def is_flatten(node: Node) -> bool:

@@ -29,8 +29,20 @@ from .activation import (
     Tanhshrink,
     Threshold,
 )
-from .container import Sequential
-from .conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from .container import (
+    Sequential,
+)
+from .conv import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+)
+from .deform import (
+    DeformConv2d,
+)
 from .dropout import (
     AlphaDropout,
     Dropout,
@@ -40,8 +52,18 @@ from .dropout import (
     FeatureAlphaDropout,
     StochasticDepth,
 )
-from .filters import DifferenceOfGaussians, FilterBank, Gabor, Gaussian, Laplacian, Prewitt, Sobel
-from .linear import Linear
+from .filters import (
+    DifferenceOfGaussians,
+    FilterBank,
+    Gabor,
+    Gaussian,
+    Laplacian,
+    Prewitt,
+    Sobel,
+)
+from .linear import (
+    Linear,
+)
 from .loss import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -53,7 +75,11 @@ from .loss import (
     NLLLoss,
     SmoothL1Loss,
 )
-from .module import Buffer, Module, Parameter
+from .module import (
+    Buffer,
+    Module,
+    Parameter,
+)
 from .norm import (
     BatchNorm1d,
     BatchNorm2d,
@@ -65,21 +91,90 @@ from .norm import (
     LayerNorm,
     LocalResponseNorm,
 )
-from .patches import Fold, Unfold
-from .pooling import AvgPool2d, MaxPool2d
-from .separable import SeparableConv2d, SpatialConv2d, conv_from_linear, factorize
-from .shape import Flatten, Identity
+from .patches import (
+    Fold,
+    Unfold,
+)
+from .pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d,
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    BlurPool1d,
+    BlurPool2d,
+    BlurPool3d,
+    FractionalMaxPool2d,
+    FractionalMaxPool3d,
+    GatedPool2d,
+    LearnedLPPool2d,
+    LPPool1d,
+    LPPool2d,
+    LPPool3d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+    MaxUnpool1d,
+    MaxUnpool2d,
+    MaxUnpool3d,
+    MixedPool2d,
+    SpatialPyramidPool,
+    StochasticPool1d,
+    StochasticPool2d,
+    StochasticPool3d,
+    TreePool2d,
+)
+from .resize import (
+    ChannelShuffle,
+    PixelShuffle,
+    PixelUnshuffle,
+    Upsample,
+)
+from .separable import (
+    SeparableConv2d,
+    SpatialConv2d,
+    conv_from_linear,
+    factorize,
+)
+from .shape import (
+    Flatten,
+    Identity,
+)
+from .sparse import (
+    SparseConv2d,
+    SparseConv3d,
+    SparseSequential,
+    SubMConv2d,
+    SubMConv3d,
+    ToDense,
+)
 
 __all__ = [
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3d",
     "AlphaDropout",
+    "AvgPool1d",
     "AvgPool2d",
+    "AvgPool3d",
     "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "BlurPool1d",
+    "BlurPool2d",
+    "BlurPool3d",
     "Buffer",
     "CELU",
+    "ChannelShuffle",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -87,6 +182,7 @@ __all__ = [
     "ConvTranspose2d",
     "ConvTranspose3d",
     "CrossEntropyLoss",
+    "DeformConv2d",
     "DifferenceOfGaussians",
     "Dropout",
     "Dropout1d",
@@ -97,8 +193,11 @@ __all__ = [
     "FilterBank",
     "Flatten",
     "Fold",
+    "FractionalMaxPool2d",
+    "FractionalMaxPool3d",
     "GELU",
     "Gabor",
+    "GatedPool2d",
     "Gaussian",
     "GroupNorm",
     "Hardshrink",
@@ -112,21 +211,33 @@ __all__ = [
     "InstanceNorm3d",
     "KLDivLoss",
     "L1Loss",
+    "LPPool1d",
+    "LPPool2d",
+    "LPPool3d",
     "Laplacian",
     "LayerNorm",
     "LeakyReLU",
+    "LearnedLPPool2d",
     "Linear",
     "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
+    "MaxPool1d",
     "MaxPool2d",
+    "MaxPool3d",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
+    "MaxUnpool3d",
     "Maxout",
     "Mish",
+    "MixedPool2d",
     "Module",
     "NLLLoss",
     "PReLU",
     "Parameter",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "Prewitt",
     "RReLU",
     "ReLU",
@@ -143,12 +254,24 @@ __all__ = [
     "Softplus",
     "Softshrink",
     "Softsign",
+    "SparseConv2d",
+    "SparseConv3d",
+    "SparseSequential",
     "SpatialConv2d",
+    "SpatialPyramidPool",
     "StochasticDepth",
+    "StochasticPool1d",
+    "StochasticPool2d",
+    "StochasticPool3d",
+    "SubMConv2d",
+    "SubMConv3d",
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "ToDense",
+    "TreePool2d",
     "Unfold",
+    "Upsample",
     "conv_from_linear",
     "factorize",
 ]

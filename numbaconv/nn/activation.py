@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +16,7 @@ from .module import Module, Parameter
 class _Activation(Module):
     """A function of its input and of ``options``, the layer's arguments, by their names."""
 
-    function: ClassVar[Callable[..., Any]]
+    function: ClassVar[str]
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
@@ -25,7 +24,7 @@ class _Activation(Module):
 
     def forward(self, x: Any) -> Any:
         """Any shape to the same shape."""
-        return type(self).function(x, **self.options)
+        return getattr(F, self.function)(x, **self.options)
 
     def extra_repr(self) -> str:
         """Return the arguments."""
@@ -40,79 +39,79 @@ class _Plain(_Activation):
 class Tanh(_Plain):
     """Hyperbolic tangent, elementwise."""
 
-    function = staticmethod(F.tanh)
+    function = "tanh"
 
 
 class ReLU(_Plain):
     """``max(x, 0)``, elementwise."""
 
-    function = staticmethod(F.relu)
+    function = "relu"
 
 
 class ReLU6(_Plain):
     """``min(max(x, 0), 6)``, elementwise."""
 
-    function = staticmethod(F.relu6)
+    function = "relu6"
 
 
 class Sigmoid(_Plain):
     """``1 / (1 + exp(-x))``, elementwise."""
 
-    function = staticmethod(F.sigmoid)
+    function = "sigmoid"
 
 
 class LogSigmoid(_Plain):
     """``log(1 / (1 + exp(-x)))``, elementwise."""
 
-    function = staticmethod(F.logsigmoid)
+    function = "logsigmoid"
 
 
 class SELU(_Plain):
     """``functional.selu``, elementwise."""
 
-    function = staticmethod(F.selu)
+    function = "selu"
 
 
 class SiLU(_Plain):
     """``x sigmoid(x)``, elementwise."""
 
-    function = staticmethod(F.silu)
+    function = "silu"
 
 
 class Mish(_Plain):
     """``x tanh(softplus(x))``, elementwise."""
 
-    function = staticmethod(F.mish)
+    function = "mish"
 
 
 class Softsign(_Plain):
     """``x / (1 + |x|)``, elementwise."""
 
-    function = staticmethod(F.softsign)
+    function = "softsign"
 
 
 class Tanhshrink(_Plain):
     """``x - tanh(x)``, elementwise."""
 
-    function = staticmethod(F.tanhshrink)
+    function = "tanhshrink"
 
 
 class Hardsigmoid(_Plain):
     """``min(max(x + 3, 0), 6) / 6``, elementwise."""
 
-    function = staticmethod(F.hardsigmoid)
+    function = "hardsigmoid"
 
 
 class Hardswish(_Plain):
     """``x min(max(x + 3, 0), 6) / 6``, elementwise."""
 
-    function = staticmethod(F.hardswish)
+    function = "hardswish"
 
 
 class LeakyReLU(_Activation):
     """``x``, or ``negative_slope * x`` where that is below 0, elementwise."""
 
-    function = staticmethod(F.leaky_relu)
+    function = "leaky_relu"
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         super().__init__(negative_slope=negative_slope)
@@ -138,7 +137,7 @@ class PReLU(Module):
 class RReLU(_Activation):
     """``x``, or a slope times x where that is below 0: random in training, the mean in evaluation."""
 
-    function = staticmethod(F.rrelu)
+    function = "rrelu"
 
     def __init__(self, lower: float = 1.0 / 8, upper: float = 1.0 / 3) -> None:
         super().__init__(lower=lower, upper=upper)
@@ -151,7 +150,7 @@ class RReLU(_Activation):
 class ELU(_Activation):
     """``x``, or ``alpha * (exp(x) - 1)`` where x is below 0, elementwise."""
 
-    function = staticmethod(F.elu)
+    function = "elu"
 
     def __init__(self, alpha: float = 1.0) -> None:
         super().__init__(alpha=alpha)
@@ -160,7 +159,7 @@ class ELU(_Activation):
 class CELU(_Activation):
     """``max(0, x) + min(0, alpha * (exp(x / alpha) - 1))``, elementwise."""
 
-    function = staticmethod(F.celu)
+    function = "celu"
 
     def __init__(self, alpha: float = 1.0) -> None:
         super().__init__(alpha=alpha)
@@ -169,7 +168,7 @@ class CELU(_Activation):
 class GELU(_Activation):
     """``x Phi(x)``, or with ``approximate="tanh"`` an approximation of it, elementwise."""
 
-    function = staticmethod(F.gelu)
+    function = "gelu"
 
     def __init__(self, approximate: str = "none") -> None:
         super().__init__(approximate=approximate)
@@ -178,7 +177,7 @@ class GELU(_Activation):
 class Softplus(_Activation):
     """``log(1 + exp(beta x)) / beta``, or x where ``beta x > threshold``, elementwise."""
 
-    function = staticmethod(F.softplus)
+    function = "softplus"
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         super().__init__(beta=beta, threshold=threshold)
@@ -187,7 +186,7 @@ class Softplus(_Activation):
 class Hardtanh(_Activation):
     """``min(max(x, min_val), max_val)``, elementwise."""
 
-    function = staticmethod(F.hardtanh)
+    function = "hardtanh"
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
         super().__init__(min_val=min_val, max_val=max_val)
@@ -196,7 +195,7 @@ class Hardtanh(_Activation):
 class Hardshrink(_Activation):
     """``x``, or 0 where ``|x| <= lambd``, elementwise."""
 
-    function = staticmethod(F.hardshrink)
+    function = "hardshrink"
 
     def __init__(self, lambd: float = 0.5) -> None:
         super().__init__(lambd=lambd)
@@ -205,7 +204,7 @@ class Hardshrink(_Activation):
 class Softshrink(_Activation):
     """x moved by ``lambd`` towards 0, elementwise."""
 
-    function = staticmethod(F.softshrink)
+    function = "softshrink"
 
     def __init__(self, lambd: float = 0.5) -> None:
         super().__init__(lambd=lambd)
@@ -214,7 +213,7 @@ class Softshrink(_Activation):
 class Threshold(_Activation):
     """``x``, or ``value`` where ``x <= threshold``, elementwise."""
 
-    function = staticmethod(F.threshold)
+    function = "threshold"
 
     def __init__(self, threshold: float, value: float) -> None:
         super().__init__(threshold=threshold, value=value)
@@ -226,7 +225,7 @@ class Maxout(_Activation):
     Source: Goodfellow et al., Maxout Networks, arXiv 1302.4389.
     """
 
-    function = staticmethod(F.maxout)
+    function = "maxout"
 
     def __init__(self, pieces: int) -> None:
         super().__init__(pieces=positive("Maxout", "pieces", pieces))
@@ -235,7 +234,7 @@ class Maxout(_Activation):
 class Softmax(Module):
     """Exponentials along ``dim`` that sum to 1."""
 
-    function: ClassVar[Callable[..., Any]] = staticmethod(F.softmax)
+    function: ClassVar[str] = "softmax"
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -243,7 +242,7 @@ class Softmax(Module):
 
     def forward(self, x: Any) -> Any:
         """Any shape to the same shape."""
-        return type(self).function(x, self.dim)
+        return getattr(F, self.function)(x, self.dim)
 
     def extra_repr(self) -> str:
         """Return the dimension."""
@@ -253,10 +252,10 @@ class Softmax(Module):
 class LogSoftmax(Softmax):
     """Logarithm of ``Softmax``, computed in one stable step."""
 
-    function = staticmethod(F.log_softmax)
+    function = "log_softmax"
 
 
 class Softmin(Softmax):
     """``Softmax`` of ``-x``."""
 
-    function = staticmethod(F.softmin)
+    function = "softmin"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numbaconv.functional as F
@@ -13,7 +12,7 @@ from .module import Module
 class _Dropout(Module):
     """In training drops units with probability ``p``; see the function of the layer's name."""
 
-    function: ClassVar[Callable[..., Any]]
+    function: ClassVar[str]
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
@@ -23,7 +22,7 @@ class _Dropout(Module):
 
     def forward(self, x: Any) -> Any:
         """A shape that the function takes to the same shape."""
-        return type(self).function(x, self.p, self.training)
+        return getattr(F, self.function)(x, self.p, self.training)
 
     def extra_repr(self) -> str:
         """Return the probability."""
@@ -36,37 +35,37 @@ class Dropout(_Dropout):
     Source: Srivastava et al., Dropout: A Simple Way to Prevent Neural Networks from Overfitting, JMLR 15, 2014.
     """
 
-    function = staticmethod(F.dropout)
+    function = "dropout"
 
 
 class Dropout1d(_Dropout):
     """``Dropout`` of whole channels of ``(N, C, L)`` or ``(C, L)``; see ``functional.dropout1d``."""
 
-    function = staticmethod(F.dropout1d)
+    function = "dropout1d"
 
 
 class Dropout2d(_Dropout):
     """``Dropout`` of whole channels of ``(N, C, H, W)``; see ``functional.dropout2d``."""
 
-    function = staticmethod(F.dropout2d)
+    function = "dropout2d"
 
 
 class Dropout3d(_Dropout):
     """``Dropout`` of whole channels of ``(N, C, D, H, W)`` or ``(C, D, H, W)``; see ``functional.dropout3d``."""
 
-    function = staticmethod(F.dropout3d)
+    function = "dropout3d"
 
 
 class AlphaDropout(_Dropout):
     """Dropout that keeps mean 0 and variance 1, for networks of ``SELU``; see ``functional.alpha_dropout``."""
 
-    function = staticmethod(F.alpha_dropout)
+    function = "alpha_dropout"
 
 
 class FeatureAlphaDropout(_Dropout):
     """``AlphaDropout`` of whole channels of ``(N, C, ...)``; see ``functional.feature_alpha_dropout``."""
 
-    function = staticmethod(F.feature_alpha_dropout)
+    function = "feature_alpha_dropout"
 
 
 class StochasticDepth(_Dropout):

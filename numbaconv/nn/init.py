@@ -78,7 +78,8 @@ def dirac_(variable: Variable, groups: int = 1) -> Variable:
     middle = tuple(size // 2 for size in shape[2:])
     for group in range(groups):
         for channel in range(min(each, shape[1])):
-            variable.data[(group * each + channel, channel, *middle)] = 1.0
+            place = (group * each + channel, channel, *middle)
+            variable.data[place] = 1.0
     return variable
 
 

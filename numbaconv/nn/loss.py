@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +17,7 @@ class _Loss(Module):
     Weights are buffers, so that they belong to the state, as in PyTorch.
     """
 
-    function: ClassVar[Callable[..., Any]]
+    function: ClassVar[str]
 
     def __init__(self, weights: dict[str, Any] | None = None, **options: Any) -> None:
         super().__init__()
@@ -34,7 +33,7 @@ class _Loss(Module):
     def forward(self, x: Any, target: Any) -> Any:
         """Results and targets to a scalar (or one number for each with reduction ``"none"``)."""
         weights = {name: getattr(self, name) for name in self.weights}
-        return type(self).function(x, target, **weights, **self.options)
+        return getattr(F, self.function)(x, target, **weights, **self.options)
 
     def extra_repr(self) -> str:
         """Return the arguments."""
@@ -47,7 +46,7 @@ class CrossEntropyLoss(_Loss):
     See ``functional.cross_entropy``.
     """
 
-    function = staticmethod(F.cross_entropy)
+    function = "cross_entropy"
 
     def __init__(
         self,
@@ -65,7 +64,7 @@ class CrossEntropyLoss(_Loss):
 class NLLLoss(_Loss):
     """Negative log likelihood of log-probabilities; arguments of ``torch.nn.NLLLoss``."""
 
-    function = staticmethod(F.nll_loss)
+    function = "nll_loss"
 
     def __init__(self, weight: Any = None, ignore_index: int | None = None, reduction: str = "mean") -> None:
         super().__init__({"weight": weight}, ignore_index=ignore_index, reduction=reduction)
@@ -74,7 +73,7 @@ class NLLLoss(_Loss):
 class MSELoss(_Loss):
     """Squared differences; arguments of ``torch.nn.MSELoss``."""
 
-    function = staticmethod(F.mse_loss)
+    function = "mse_loss"
 
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
@@ -83,7 +82,7 @@ class MSELoss(_Loss):
 class L1Loss(_Loss):
     """Absolute differences; arguments of ``torch.nn.L1Loss``."""
 
-    function = staticmethod(F.l1_loss)
+    function = "l1_loss"
 
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
@@ -92,7 +91,7 @@ class L1Loss(_Loss):
 class SmoothL1Loss(_Loss):
     """Squares of small differences, absolute values of large ones; arguments of ``torch.nn.SmoothL1Loss``."""
 
-    function = staticmethod(F.smooth_l1_loss)
+    function = "smooth_l1_loss"
 
     def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
         super().__init__(reduction=reduction, beta=beta)
@@ -101,7 +100,7 @@ class SmoothL1Loss(_Loss):
 class HuberLoss(_Loss):
     """``SmoothL1Loss`` times ``delta``; arguments of ``torch.nn.HuberLoss``."""
 
-    function = staticmethod(F.huber_loss)
+    function = "huber_loss"
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction=reduction, delta=delta)
@@ -110,7 +109,7 @@ class HuberLoss(_Loss):
 class BCELoss(_Loss):
     """Binary cross entropy of probabilities; arguments of ``torch.nn.BCELoss``."""
 
-    function = staticmethod(F.binary_cross_entropy)
+    function = "binary_cross_entropy"
 
     def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
         super().__init__({"weight": weight}, reduction=reduction)
@@ -119,7 +118,7 @@ class BCELoss(_Loss):
 class BCEWithLogitsLoss(_Loss):
     """Binary cross entropy of logits; arguments of ``torch.nn.BCEWithLogitsLoss``."""
 
-    function = staticmethod(F.binary_cross_entropy_with_logits)
+    function = "binary_cross_entropy_with_logits"
 
     def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> None:
         super().__init__({"weight": weight, "pos_weight": pos_weight}, reduction=reduction)
@@ -128,7 +127,7 @@ class BCEWithLogitsLoss(_Loss):
 class KLDivLoss(_Loss):
     """Kullback-Leibler divergence of log-probabilities; arguments of ``torch.nn.KLDivLoss``."""
 
-    function = staticmethod(F.kl_div)
+    function = "kl_div"
 
     def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
         super().__init__(reduction=reduction, log_target=log_target)

@@ -96,6 +96,17 @@ class SoftmaxGrad(_AlongAxis):
         return softmax_grad(h, y, axis=axis), second
 
 
+class Softmin(_AlongAxis):
+    """exp(-x) over its sum along an axis."""
+
+    def gradient(self, grads, outputs, x, *, axis):
+        return (softmin_grad(grads[0], outputs[0], axis=axis),)
+
+
+class SoftminGrad(_AlongAxis):
+    """y * (sum of grad * y - grad)."""
+
+
 class LogSoftmax(_AlongAxis):
     """x minus the logarithm of the sum of exp(x) along an axis."""
 
@@ -125,6 +136,7 @@ class AxisSum(_AlongAxis):
 
 
 softmax_row, softmax_grad = operator(Softmax), operator(SoftmaxGrad)
+softmin_row, softmin_grad = operator(Softmin), operator(SoftminGrad)
 log_softmax_row, log_softmax_grad = operator(LogSoftmax), operator(LogSoftmaxGrad)
 axis_sum = operator(AxisSum)
 
@@ -135,13 +147,19 @@ def _elementwise(function: str, row: Operator, x):
 
 @public(Case({"x": (3, 5)}), Case({"x": (17, 3, 4, 5)}), Case({"x": (7,)}), sizes=image_sizes())
 def tanh(x):
-    """Hyperbolic tangent of every element; error at most 3 units in the last place."""
+    """Hyperbolic tangent of every element; error at most 3 units in the last place.
+
+    Source: PyTorch; LeCun et al., Efficient BackProp, 1998, section 4.4.
+    """
     return _elementwise("tanh", tanh_row, x)
 
 
 @public(Case({"x": (3, 5)}), Case({"x": (17, 3, 4, 5)}), sizes=image_sizes())
 def relu(x):
-    """max(x, 0) of every element; NaN stays NaN (Nair & Hinton 2010)."""
+    """max(x, 0) of every element; NaN stays NaN (Nair & Hinton 2010).
+
+    Source: PyTorch; Nair & Hinton, ICML 2010.
+    """
     return _elementwise("relu", relu_row, x)
 
 
@@ -156,7 +174,10 @@ def relu6(x):
 
 @public(Case({"x": (3, 5)}), Case({"x": (17, 3, 4, 5)}), sizes=image_sizes())
 def sigmoid(x):
-    """1 / (1 + exp(-x)) of every element; error at most 3 units in the last place."""
+    """1 / (1 + exp(-x)) of every element; error at most 3 units in the last place.
+
+    Source: PyTorch.
+    """
     return _elementwise("sigmoid", sigmoid_row, x)
 
 
@@ -173,7 +194,10 @@ def _along_axis(function: str, row: Operator, x, dim):
     sizes=image_sizes(dim=1),
 )  # fmt: skip
 def softmax(x, dim=None):
-    """exp(x) / sum(exp(x)) along ``dim``; the maximum is subtracted first, so nothing overflows."""
+    """exp(x) / sum(exp(x)) along ``dim``; the maximum is subtracted first, so nothing overflows.
+
+    Source: PyTorch; Goodfellow et al., Deep Learning, equation 6.29.
+    """
     return _along_axis("softmax", softmax_row, x, dim)
 
 
@@ -183,7 +207,10 @@ def softmax(x, dim=None):
     sizes=image_sizes(dim=1),
 )  # fmt: skip
 def log_softmax(x, dim=None):
-    """x - log(sum(exp(x))) along ``dim``."""
+    """x - log(sum(exp(x))) along ``dim``.
+
+    Source: PyTorch.
+    """
     return _along_axis("log_softmax", log_softmax_row, x, dim)
 
 
@@ -193,4 +220,4 @@ def softmin(x, dim=None):
 
     Source: PyTorch.
     """
-    return softmax(scale_row(checked("softmin", x), factor=-1.0, offset=0.0), dim)
+    return _along_axis("softmin", softmin_row, x, dim)

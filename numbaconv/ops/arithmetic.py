@@ -160,7 +160,10 @@ def broadcast(value, shape: tuple[int, ...]):
     sizes=image_sizes("x", "y"),
 )  # fmt: skip
 def add(x, y):
-    """x + y for arrays of one shape, or an array and a number, or one number a channel."""
+    """x + y for arrays of one shape, or an array and a number, or one number a channel.
+
+    Source: PyTorch.
+    """
     for a, b in ((x, y), (y, x)):
         if (number := _number(b)) is not None:
             return _scaled("add", a, 1.0, number)
@@ -169,7 +172,10 @@ def add(x, y):
 
 @public(Case({"x": (3, 4), "y": (3, 4)}), sizes=image_sizes("x", "y"))
 def subtract(x, y):
-    """x - y for arrays of one shape, or an array and a number, or one number a channel."""
+    """x - y for arrays of one shape, or an array and a number, or one number a channel.
+
+    Source: PyTorch.
+    """
     if (number := _number(y)) is not None:
         return _scaled("subtract", x, 1.0, -number)
     if (number := _number(x)) is not None:
@@ -182,7 +188,10 @@ def subtract(x, y):
     sizes=image_sizes("x", "y"),
 )  # fmt: skip
 def multiply(x, y):
-    """x * y for arrays of one shape, or an array and a number, or one number a channel."""
+    """x * y for arrays of one shape, or an array and a number, or one number a channel.
+
+    Source: PyTorch.
+    """
     for a, b in ((x, y), (y, x)):
         if (number := _number(b)) is not None:
             return _scaled("multiply", a, number, 0.0)
@@ -191,7 +200,10 @@ def multiply(x, y):
 
 @public(Case({"x": (17, 2, 3), "y": (17, 2, 3)}, draw={"y": nonzero}), sizes=image_sizes("x", "y"))
 def divide(x, y):
-    """x / y for arrays of one shape, or an array and a number, or one number a channel."""
+    """x / y for arrays of one shape, or an array and a number, or one number a channel.
+
+    Source: PyTorch.
+    """
     if (number := _number(y)) is not None:
         return _scaled("divide", x, float(np.float64(1.0) / number) if number else math.copysign(math.inf, number), 0.0)
     if (number := _number(x)) is not None:
@@ -207,7 +219,10 @@ def _scaled(function: str, x, factor: float, offset: float):
 
 @public(Case({"x": (3, 4, 5)}), Case({"x": (17, 3)}), sizes=image_sizes())
 def sum(x):
-    """The sum of all elements, a scalar."""
+    """The sum of all elements, a scalar.
+
+    Source: PyTorch.
+    """
     x = as_input(x)
     check_floats("sum", x=x)
     return apply(sum_row, (x,), {})
@@ -215,7 +230,10 @@ def sum(x):
 
 @public(Case({"x": (3, 4, 5)}), sizes=image_sizes())
 def mean(x):
-    """The mean of all elements, a scalar."""
+    """The mean of all elements, a scalar.
+
+    Source: PyTorch.
+    """
     x = as_input(x)
     check_floats("mean", x=x)
     size = math.prod(shape_of(x))

@@ -216,6 +216,8 @@ def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo
     """Cross-correlation over signals: x (N, C, L) or (C, L), weight (K, C / groups, k), bias (K,) -> (N, K, L').
 
     See ``conv2d`` for the arguments.
+
+    Source: PyTorch; Goodfellow et al., Deep Learning, section 9.1.
     """
     return _conv("conv1d", 1, x, weight, bias, stride, padding, dilation, groups, algo)
 
@@ -239,6 +241,10 @@ def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo
     Case({"x": (33, 18, 4, 4), "weight": (9, 18, 3, 3)}, {"algo": "winograd"}),
     Case({"x": (2, 16, 8, 6), "weight": (32, 16, 3, 3)}, {"padding": ((2, 0), (0, 1)), "algo": "winograd"}),
     sizes=(
+        Case({"x": (64, 32, 32, 32), "weight": (32, 32, 7, 7)}, {"padding": 3}),
+        Case({"x": (64, 32, 32, 32), "weight": (32, 32, 11, 11)}, {"padding": 5}),
+        Case({"x": (16, 64, 56, 56), "weight": (64, 64, 11, 11)}, {"padding": 5}),
+        Case({"x": (16, 16, 56, 56), "weight": (16, 16, 31, 31)}, {"padding": 15}),
         Case({"x": (64, 32, 32, 32), "weight": (32, 32, 3, 3), "bias": (32,)}, {"padding": 1}),
         Case({"x": (16, 64, 56, 56), "weight": (64, 64, 3, 3), "bias": (64,)}, {"padding": 1}),
     ),
@@ -251,9 +257,9 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo
     (N, K, H', W') with H' = (H + padding - dilation (R - 1) - 1) // stride + 1.
 
     ``algo``, with relative errors in float32: "direct" (1e-6), "im2col" (1e-6; an explicit matrix of patches, much
-    memory), "winograd" (4e-6 to 3e-5; 3x3 filters at stride 1 with fewer multiplications), or "auto", which takes what
-    is expected to be fastest.  Raises ValueError for shapes that do not fit, TypeError for dtypes other than float32
-    and float64 or mixed ones.
+    memory), "winograd" (4e-6 to 3e-5; 3x3 filters at stride 1 with fewer multiplications), "fft" (2e-6; large filters
+    at stride 1 by products of spectra), or "auto", which takes what is expected to be fastest.  Raises ValueError for
+    shapes that do not fit, TypeError for dtypes other than float32 and float64 or mixed ones.
 
     Source: Goodfellow et al., Deep Learning, equation 9.6.
     """
@@ -270,6 +276,8 @@ def conv3d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo
     """Cross-correlation over volumes: x (N, C, D, H, W), weight (K, C / groups, T, R, S), bias (K,).
 
     See ``conv2d`` for the arguments.
+
+    Source: PyTorch; Goodfellow et al., Deep Learning, section 9.1.
     """
     return _conv("conv3d", 3, x, weight, bias, stride, padding, dilation, groups, algo)
 

@@ -68,6 +68,8 @@ def linear(x, weight, bias=None):
     """Fully connected layer: x (..., C), weight (K, C), bias (K,) -> (..., K), y = x weight^T + bias.
 
     Raises ValueError for shapes that do not fit, TypeError for dtypes other than float32 and float64 or mixed ones.
+
+    Source: PyTorch; Goodfellow et al., Deep Learning, section 6.1.
     """
     x, weight, bias = as_input(x), as_input(weight), as_input(bias)
     check_floats("linear", x=x, weight=weight, **({} if bias is None else {"bias": bias}))

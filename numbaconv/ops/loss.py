@@ -268,7 +268,10 @@ def nll_loss(x, target, weight=None, ignore_index=None, reduction="mean"):
 
 @public()
 def count_correct(x, target):
-    """How many rows of scores x (N, classes) are largest at their target (N,) int64; a scalar of x's dtype."""
+    """How many rows of scores x (N, classes) are largest at their target (N,) int64; a scalar of x's dtype.
+
+    Source: accuracy, Goodfellow et al., Deep Learning, section 5.1.2.
+    """
     x, target = as_input(x), as_input(target)
     check_floats("count_correct", x=x)
     _check_target("count_correct", x, target)

@@ -102,7 +102,10 @@ maximum_row, minimum_row = operator(Maximum), operator(Minimum)
 
 @public(Case({"x": (3, 5)}), Case({"x": (17, 2, 3, 3)}), sizes=image_sizes())
 def exp(x):
-    """e^x of every element; error at most 1 unit in the last place."""
+    """e^x of every element; error at most 1 unit in the last place.
+
+    Source: PyTorch.
+    """
     x = as_input(x)
     check_floats("exp", x=x)
     return apply(exp_row, (x,), {})
@@ -113,7 +116,10 @@ def exp(x):
     sizes=[replace(case, draw={"x": positive}) for case in image_sizes()],
 )  # fmt: skip
 def log(x):
-    """Natural logarithm of every element; -infinity at 0, NaN below; error at most 1 unit in the last place."""
+    """Natural logarithm of every element; -infinity at 0, NaN below; error at most 1 unit in the last place.
+
+    Source: PyTorch.
+    """
     x = as_input(x)
     check_floats("log", x=x)
     return apply(log_row, (x,), {})

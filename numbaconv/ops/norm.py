@@ -252,6 +252,8 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
     in place for arrays, at the end of the run for variables in a traced graph.  Else the running statistics are used.
     ``momentum`` may also be a single number that is calculated in the same trace.
     ValueError for shapes that do not fit or a batch with a single value a channel in training.
+
+    Source: PyTorch; Ioffe & Szegedy, arXiv 1502.03167, algorithm 1.
     """
     x, weight, bias = as_input(x), as_input(weight), as_input(bias)
     running_mean, running_var = as_input(running_mean), as_input(running_var)

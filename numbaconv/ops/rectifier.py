@@ -57,10 +57,8 @@ class Between(_Choice):
         return {"low": low, "high": high, "at_low": 0.0, "at_high": 0.0}
 
 
-class Within(_Choice):
+class Within(Between):
     """v, or ``at_low`` where x < low and ``at_high`` where x > high."""
-
-    attributes_of_gradient = Between.attributes_of_gradient
 
 
 class Outside(_Choice):

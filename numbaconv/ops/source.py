@@ -55,6 +55,8 @@ def take_images(
     Taylor, arXiv 1708.04552), as ``key`` says, an int64 array [seed, step] (default as for ``dropout``).
 
     ``view`` is the same for all images: rows to move up, columns to move to the left, and whether to mirror.
+
+    Source: Krizhevsky et al., NIPS 2012, section 4.1 (shifted and mirrored images).
     """
     images, indices = as_input(images), as_input(indices)
     shape = shape_of(images)
@@ -88,7 +90,10 @@ def take_images(
 
 @public()
 def take_labels(labels, indices):
-    """labels (M,) int64 and indices (N,) int64 -> (N,) int64."""
+    """labels (M,) int64 and indices (N,) int64 -> (N,) int64.
+
+    Source: numpy.take.
+    """
     labels, indices = as_input(labels), as_input(indices)
     if dtype_of(labels) != np.int64 or len(shape_of(labels)) != 1:
         found = f"{dtype_of(labels)} of shape {shape_of(labels)}"

@@ -16,7 +16,8 @@ from numba import njit
 from . import depthwise, geometry
 from .activation import ACTIVATIONS
 from .algorithm import FORWARD, GENERAL, INPUT, WEIGHTS, Convolution, Offer, algorithm, append_steps
-from .filter import filter_strides
+from .filter import FilterStrides, filter_strides
+from .frame import padded, worth_padding
 from .geometry import inside, taps_at, three
 from .lowering import (
     BATCH,
@@ -25,6 +26,7 @@ from .lowering import (
     FILTER_LINES_TRANSPOSED,
     FILTER_TRANSPOSED,
     PLAIN,
+    Buffer,
     ceil_div,
     lowering,
 )
@@ -33,7 +35,7 @@ from .panel import choose_tile, make_panel, tiles_along_vectors
 from .partial import add_partials
 from .target import LANES
 from .tile import lane_sum, product, product_first
-from .turn import turned
+from .turn import exchange, turned
 from .vector import at, load, load_first, store, store_first
 
 #: What one pass of the weight gradient may touch: most of a first-level cache.
@@ -45,19 +47,19 @@ TURNED_PASS_BYTES = 512 * 1024
 #: Filters of so many bytes stay in a second-level cache while the rows of an image pass by.
 PART_BYTES = 512 * 1024
 
+#: Fewer lines (rows of output pixels, or of a filter) are cut into parts of the output channels, for several threads.
+FEW_LINES = 8
+
 #: How far ahead turned pixels and their gradients are asked for: a tile's channels of a pixel are few lines, far from
 #: the next pixel's, and no prefetcher of a CPU follows such steps.
 PIXELS_AHEAD = 4
-
-#: Units of the weight gradient of a filter of one row.
-ONE_ROW_UNITS = 4
 
 # ------------------------------------------------------------------------------------------ forward and input gradient
 
 
 @kernel
 def correlate(T, images, rows, vectors, tail, activation, bias):
-    """Rows of output pixels; a unit is one row of ``part`` channels (of all, with images in lanes or groups).
+    """Rows of output pixels; a unit is one row of ``part`` channels.
 
     Dimensions: (output size, input size, filter size, phases, tap step, index step, tap stride, offset, dilation).
     Strides of x, w: (plane, row, column, output channel or 1, depth).  ``tail``: see ``make_panel``.
@@ -118,8 +120,8 @@ def correlate(T, images, rows, vectors, tail, activation, bias):
             low_h, high_h = inside(start_h, heights[6], count_h, heights[1])
             x_at = (start_d + low_d * planes[6]) * x_plane + (start_h + low_h * heights[6]) * x_row
             w_at = (tap_d + low_d * planes[4]) * w_plane + (tap_h + low_h * heights[4]) * w_tap_row
-            w_at += k // LANES * w_row
-            y_at = line * w_out * y_column + k
+            w_at += (k if images else k // LANES) * w_row
+            y_at = line * w_out * y_column + k * lanes
             for phase in range(phases):
                 start, tap, count = taps_at(widths, phase)
                 pixels = (w_out - phase + phases - 1) // phases
@@ -298,10 +300,32 @@ def outer_sums(T, rows, vectors, tail):
 # ------------------------------------------------------------------------------------------------ lowering
 
 
+def _part(outputs: int, tile: int, lines: int) -> int:
+    """Output channels, in whole tiles, that a unit takes of a line, if there are so many lines in a batch."""
+    parts = 1 if lines >= FEW_LINES else 2 * ceil_div(FEW_LINES, 2 * lines)
+    return ceil_div(ceil_div(outputs, tile), parts) * tile
+
+
 def _row_strides(sizes, channels: int, lanes: int) -> tuple[int, int, int]:
     """Elements between planes, rows and columns of a block."""
     column = channels * lanes
     return sizes[1] * sizes[2] * column, sizes[2] * column, column
+
+
+def _pixel_runs(widths: tuple[int, ...]) -> list[tuple[int, int]]:
+    """The pixels of a row that ``correlate`` takes together, longest first: (length, how often)."""
+    w_out, w_in, phases, index_step, tap_stride = widths[0], widths[1], widths[3], widths[5], widths[6]
+    found: dict[int, int] = {1: 0}
+    for phase in range(phases):
+        start, _, count = taps_at.py_func(widths, phase)
+        pixels = ceil_div(w_out - phase, phases)
+        reach = (count - 1) * tap_stride
+        inner = max(0, ceil_div(-(start + min(0, reach)), index_step))
+        outer = min(pixels, (w_in - 1 - max(0, reach) - start) // index_step + 1)
+        together = max(0, outer - inner) if count else 0
+        found[together] = found.get(together, 0) + (together > 0)
+        found[1] += pixels - together
+    return sorted(((length, often) for length, often in found.items() if length), reverse=True)
 
 
 @algorithm(FORWARD, INPUT, name="direct", rank=GENERAL)
@@ -312,21 +336,22 @@ def offer_rows(c: Convolution) -> Offer:
 def _correlate(c: Convolution) -> None:
     """Append the step of a forward pass or input gradient."""
     x, y, dimensions = c.x, c.y, c.dimensions
+    if worth_padding(c):
+        x, dimensions = padded(c)
     w_strides = filter_strides(c.w, y.lanes, c.groups, c.transposed)
     images = y.lanes > 1
     depth, outputs = x.channels // c.groups, y.channels // c.groups
-    widths = dimensions[2]
-    padded = max(0, min(widths[0], widths[2] - 1)) if widths[7] else 0
-    pixels = ceil_div(widths[0], widths[3])
-    interior = [(max(pixels - padded, 0), 1), (1, min(padded, pixels))]
-    itemsize, part = y.dtype.itemsize, outputs
+    runs = _pixel_runs(dimensions[2])
+    itemsize, part, taps = y.dtype.itemsize, outputs, math.prod(d[2] for d in dimensions)
     if images:
-        rows, vectors = choose_tile(itemsize, outputs, interior, cut_rows=True)
-    else:
-        runs = [(ceil_div(outputs, LANES), 1)]
-        rows, vectors = choose_tile(itemsize, interior[0][0] or 1, runs, cut_rows=False, overlap=True)
+        rows, vectors = choose_tile(itemsize, outputs, runs, taps * depth, cut_rows=True)
         if c.groups == 1:
-            filters = dimensions[0][2] * dimensions[1][2] * widths[2] * depth * itemsize  # bytes for a channel
+            part = _part(outputs, rows, y.blocks * dimensions[0][0] * dimensions[1][0])
+    else:
+        channels = [(ceil_div(outputs, LANES), 1)]
+        rows, vectors = choose_tile(itemsize, runs[0][0], channels, taps * depth, cut_rows=False, overlap=True)
+        if c.groups == 1:
+            filters = taps * depth * itemsize  # bytes for a channel
             tile = vectors * LANES
             part = min(outputs, max(1, PART_BYTES // (filters * tile)) * tile)
     kernel_ = correlate(
@@ -334,6 +359,9 @@ def _correlate(c: Convolution) -> None:
         tail=outputs % rows if images else ceil_div(outputs, LANES) % vectors,
         activation=c.activation, bias=c.bias is not None,
     )  # fmt: skip
+    w = c.w
+    if images and c.transposed and c.groups == 1:
+        w, w_strides = _exchanged(c)
     in_sizes = tuple(d[1] for d in dimensions)
     constants = (
         *dimensions[0], *dimensions[1], *dimensions[2],
@@ -343,7 +371,20 @@ def _correlate(c: Convolution) -> None:
     )  # fmt: skip
     units = dimensions[0][0] * dimensions[1][0] * ceil_div(outputs, part)
     # Without a bias the operand is still there, and not read.
-    c.program.step(kernel_, (x, c.w, c.bias or c.w), (y,), constants, units, flops=c.flops)
+    c.program.step(kernel_, (x, w, c.bias or w), (y,), constants, units, flops=c.flops)
+
+
+def _exchanged(c: Convolution) -> tuple[Buffer, FilterStrides]:
+    """The filter [out][taps][in] of an input gradient as [in][taps][out].
+
+    A tile sums over the outputs and so reads a few long lines, as in a forward pass, instead of pieces of many.
+    """
+    outputs, inputs = c.w.shape[:2]
+    taps = math.prod(c.filter_size)
+    w = c.program.whole(c.w.dtype, c.w.elements)
+    c.program.step(exchange(w.dtype), (c.w,), (w,), (outputs, taps, inputs), ceil_div(inputs, LANES))
+    _, height, width = c.filter_size
+    return w, FilterStrides(height * width * outputs, width * outputs, outputs, 1, taps * outputs, 0)
 
 
 @algorithm(WEIGHTS, name="direct", rank=GENERAL)
@@ -364,9 +405,10 @@ def _correlate_weights(c: Convolution) -> None:
         form = "turned"
     merge = form != "turned" and groups == 1 and dilation[2] == 1 and (before[2] == 0 or depth < 4)
     run = kernel_[2] * depth if merge else depth
+    pixels = math.prod(out_sizes) * x.lanes
     itemsize = x.dtype.itemsize
     if form == "channels":
-        rows, vectors = choose_tile(itemsize, run, [(ceil_div(per_group, LANES), 1)], cut_rows=False)
+        rows, vectors = choose_tile(itemsize, run, [(ceil_div(per_group, LANES), 1)], pixels, cut_rows=False)
         row_tail = vector_tail = 0
         line = ceil_div(per_group, vectors * LANES) * vectors * LANES
         partial = groups * taps * depth * line
@@ -377,21 +419,18 @@ def _correlate_weights(c: Convolution) -> None:
             run = line // LANES
         else:
             line = depth
-        rows, vectors = choose_tile(itemsize, per_group, [(run, 1)], cut_rows=True)
+        rows, vectors = choose_tile(itemsize, per_group, [(run, 1)], pixels, cut_rows=True)
         row_tail, vector_tail = per_group % rows, run % vectors
         p_output, p_tap, p_input, p_group = taps * line, line, 1, per_group * taps * line
         p_row, partial = p_output, g.channels * taps * line
-    part = per_group
-    if kernel_[0] * kernel_[1] == 1:
-        tile = rows if images else vectors * LANES
-        part = ceil_div(ceil_div(per_group, tile), ONE_ROW_UNITS) * tile
+    partials = c.program.per_group(x, partial)
+    part = _part(per_group, rows if images else vectors * LANES, kernel_[0] * kernel_[1] * partials.copies)
     # what a tile reads of the gradient stays in the first-level cache while the input passes by
     row_bytes = out_sizes[2] * x.lanes * itemsize * (rows + vectors if images else per_group + rows)
     pass_bytes = PASS_BYTES
     if form == "turned":  # all of a pass's pixels pass by for every tile of output channels
         row_bytes, pass_bytes = out_sizes[2] * x.lanes * line * itemsize, TURNED_PASS_BYTES
     pass_rows = max(1, pass_bytes // max(1, row_bytes))
-    partials = c.program.per_group(x, partial)
     kernel_grad = correlate_weights(
         x.dtype, form=form, rows=rows, vectors=vectors, row_tail=row_tail, vector_tail=vector_tail, merge=merge
     )
@@ -451,7 +490,7 @@ def lower_linear_weight_grad(program, node, inputs, outputs):
     else:
         rows_of_images = x
         x_strides = (0, 0, x.stride, 0)
-    rows, vectors = choose_tile(x.dtype.itemsize, classes, [(row // LANES, 1)], cut_rows=True)
+    rows, vectors = choose_tile(x.dtype.itemsize, classes, [(row // LANES, 1)], x.batch, cut_rows=True)
     constants = (
         classes, features, 1, 1, x.blocks, x.lanes, 0, 0, g.stride, 1, *x_strides, g.lanes,
     )  # fmt: skip

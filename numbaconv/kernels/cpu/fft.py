@@ -260,10 +260,11 @@ class Plan(NamedTuple):
         return cls(size, step, rows * columns, columns)
 
 
-#: Cycles of a transform for each number of a tile's spectrum and each binary digit of the tile's size.
-TRANSFORM = 1.0
-#: Cycles for a byte of spectra that goes through memory.
-STREAMING = 0.1
+#: Filters of fewer taps are not even counted, and the transforms must win by so much.
+LEAST_TAPS, MARGIN = 25, 0.75
+#: Products a cycle; cycles for each number of a tile's spectrum and binary digit of the tile's size, and for a byte of
+#: spectra that is written and read (fitted to 52 plans of filters from 5x5 to 31x31, within 25%).
+PRODUCTS, TRANSFORM, STREAMING = 1.15, 1.6, 0.6
 
 
 def plan_for(c: Convolution) -> Plan:
@@ -286,22 +287,26 @@ def plans(c: Convolution) -> list[Plan]:
 
 def cycles(c: Convolution, plan: Plan) -> float:
     """A count of cycles: products, transforms, and the spectra's way through memory."""
-    blocks, lanes = c.y.blocks, c.y.lanes
-    share = lanes / LANES
+    tiles = plan.tiles * c.y.blocks * c.y.lanes / LANES
     filters = c.x.channels * c.y.channels
-    tiles = plan.tiles * blocks
-    products = 4 * plan.frequencies * filters * share * tiles / 1.7
-    stages = math.log2(plan.size[0] * plan.size[1])
-    vectors = (c.x.channels + c.y.channels) * share * tiles + filters / LANES
-    transforms = TRANSFORM * plan.frequencies * stages * vectors
-    traffic = STREAMING * c.y.dtype.itemsize * plan.frequencies * 2 * (2 * LANES * vectors + filters)
-    return products + transforms + traffic
+    vectors = (c.x.channels + c.y.channels) * tiles + filters / LANES
+    digits = math.log2(plan.size[0] * plan.size[1])
+    numbers = 2 * LANES * vectors + filters
+    each = 4 * filters * tiles / PRODUCTS + TRANSFORM * digits * vectors + STREAMING * c.y.dtype.itemsize * numbers
+    return plan.frequencies * each
 
 
 def direct_cycles(c: Convolution) -> float:
-    """The same for the direct algorithm."""
-    share = c.y.lanes / LANES
-    return c.x.channels * c.y.channels * math.prod((*c.filter_size, *c.sizes[0])) * c.y.blocks * share / 1.7
+    """The same of the direct algorithm, which leaves out taps that fall outside."""
+    products = float(c.x.channels * c.y.channels * c.y.blocks * c.y.lanes) / LANES
+    for n, i, taps, pad in zip(*c.sizes, c.filter_size, _padding(c), strict=True):
+        products *= sum(max(0, min(n, i + pad - t) - max(0, pad - t)) for t in range(taps))
+    return products / (1.7 if c.y.lanes > 1 else 1.2)
+
+
+def _padding(c: Convolution) -> list[int]:
+    """Pixels before the image in a forward pass, or in an input gradient, which is one with filters turned."""
+    return [t - 1 - p if c.transposed else p for t, p in zip(c.filter_size, c.before, strict=True)]
 
 
 def choose(c: Convolution) -> Plan | None:
@@ -315,11 +320,7 @@ def choose(c: Convolution) -> Plan | None:
     if c.y.dtype != np.float32 or math.prod(c.filter_size) < LEAST_TAPS:
         return None
     plan = plan_for(c)
-    return plan if cycles(c, plan) < 0.8 * direct_cycles(c) else None
-
-
-#: Filters of fewer taps are not even counted.
-LEAST_TAPS = 25
+    return plan if cycles(c, plan) < MARGIN * direct_cycles(c) else None
 
 
 # ------------------------------------------------------------------------------------------------ lowering
@@ -402,20 +403,19 @@ def _transform_filters(c: Convolution, plan: Plan) -> tuple[Spectra, int, int]:
 def correlate(c: Convolution, plan: Plan) -> None:
     """Append the steps of a forward pass or input gradient."""
     x, y = c.x, c.y
-    padding = [t - 1 - p if c.transposed else p for t, p in zip(c.filter_size[1:], c.before[1:], strict=True)]
     x_pixel, y_pixel = x.channels * x.lanes, y.channels * y.lanes
     u, u_depth, u_row = _transform_filters(c, plan)
-    v = _transform_image(c, plan, x, c.sizes[1][1:], plan.size, padding, x_pixel)
+    v = _transform_image(c, plan, x, c.sizes[1][1:], plan.size, _padding(c)[1:], x_pixel)
     tiles, p_part = plan.tiles * x.blocks, _padded(y_pixel)
     p_plane = tiles * 2 * p_part + LANES
     p = c.program.whole(y.dtype, plan.frequencies * p_plane)
     images, outputs = y.lanes > 1, y.channels
     if images:
-        rows, vectors = choose_tile(y.dtype.itemsize, outputs, [(tiles, 1)], cut_rows=True)
+        rows, vectors = choose_tile(y.dtype.itemsize, outputs, [(tiles, 1)], 2 * x.channels, cut_rows=True)
         tail = outputs % rows
     else:
         runs = [(ceil_div(outputs, LANES), 1)]
-        rows, vectors = choose_tile(y.dtype.itemsize, tiles, runs, cut_rows=False, overlap=True)
+        rows, vectors = choose_tile(y.dtype.itemsize, tiles, runs, 2 * x.channels, cut_rows=False, overlap=True)
         tail = ceil_div(outputs, LANES) % vectors
     step = multiply_spectra(y.dtype, images=images, rows=rows, vectors=vectors, tail=tail)
     constants: tuple = (
@@ -437,9 +437,9 @@ def correlate_weights(c: Convolution, plan: Plan) -> None:
     padded, outputs = _padded(x.channels), g.channels
     source = turned(c.program, x) if images else x
     pixel = padded * LANES if images else x.channels
-    v = _transform_image(c, plan, source, c.sizes[1][1:], plan.size, c.before[1:], pixel)
+    v = _transform_image(c, plan, source, c.sizes[1][1:], plan.size, _padding(c)[1:], pixel)
     q = _transform_image(c, plan, g, c.sizes[0][1:], plan.step, (0, 0), outputs * g.lanes)
-    rows, vectors = choose_tile(x.dtype.itemsize, outputs, [(padded // LANES, 1)], cut_rows=True)
+    rows, vectors = choose_tile(x.dtype.itemsize, outputs, [(padded // LANES, 1)], plan.tiles * x.batch, cut_rows=True)
     step = multiply_gradients(
         x.dtype, rows=rows, vectors=vectors, row_tail=outputs % rows, vector_tail=padded // LANES % vectors
     )

@@ -200,13 +200,14 @@ def pick(T, gradient):
         for pixel in range(begin, end):
             flat = (pixel % rest * rows + pixel // rest) * lanes
             at = pixel * classes * lanes
+            if gradient:
+                for i in range(0, classes * lanes, LANES):
+                    store_first(y, at + i, splat(y, 0.0), classes * lanes - i)
             for lane in range(lanes):
                 n = block * lanes + lane
                 label = labels[n * rows * rest + pixel] if n < batch else ignored
                 counts = 0 <= label < classes and label != ignored
                 if gradient:
-                    for c in range(classes):
-                        y[at + c * lanes + lane] = 0.0
                     if counts:
                         y[at + label * lanes + lane] = x[flat + lane]
                 else:

@@ -1,8 +1,8 @@
 """Elementary functions of vectors, written out as polynomials.
 
 Numba calls the C library for ``math.exp`` and its kin, one number at a time; these work on whole vectors.  Errors are
-bounded by tests, in units of the last place: exp 1, log 1, tanh 5, sigmoid 3, expm1 3, log1p 2, normal_cdf 5 (float32
-and float64; one more on CPUs without fused multiply-adds).
+bounded by tests, in units of the last place: exp 1, log 1, tanh 5, sigmoid 3, expm1 3, log1p 2,
+normal_cdf_and_density 5 (float32 and float64; one more on CPUs without fused multiply-adds).
 
 Method: Cody & Waite, Software Manual for the Elementary Functions (1980): exp by reduction to |r| <= ln(2)/2, log by
 reduction to [sqrt(1/2), sqrt(2)).
@@ -23,8 +23,8 @@ from .vector import (
     minimum,
     nearest,
     splat,
+    times_power_of_two,
     to_float,
-    to_integer,
     where,
 )
 
@@ -72,12 +72,15 @@ def log1p(x):
 
 
 def normal_cdf(x):
-    """The normal distribution's Phi(x) = (1 + erf(x / sqrt 2)) / 2, with small relative errors in both tails."""
+    """The normal distribution's Phi(x) = (1 + erf(x / sqrt 2)) / 2.
+
+    In float32 with an absolute error of 1.5e-7, and a relative one of 5e-6 down to x = -5.5.
+    """
     raise NotImplementedError("for use inside kernels")
 
 
 def normal_cdf_and_density(x):
-    """``normal_cdf`` and its derivative exp(-x^2 / 2) / sqrt(2 pi), of one exponential."""
+    """Phi(x), with small relative errors in both tails, and its derivative exp(-x^2 / 2) / sqrt(2 pi)."""
     raise NotImplementedError("for use inside kernels")
 
 
@@ -91,10 +94,30 @@ def sigmoid(x):
     raise NotImplementedError("for use inside kernels")
 
 
+def _polynomial(coefficients):
+    """A function of x and a tuple of x^2, x^4 ... that evaluates a polynomial; coefficients from the lowest power up.
+
+    Halves are evaluated apart (Estrin 1960): products that wait for each other, as in Horner's scheme, are what
+    takes the time here.
+    """
+    count = len(coefficients)
+    if count == 1:
+        (constant,) = coefficients
+        return njit(lambda x, powers: splat(x, constant), error_model="numpy")
+    if count == 2:
+        constant, slope = coefficients
+        return njit(lambda x, powers: fma(x, slope, constant), error_model="numpy")
+    level = (count - 1).bit_length() - 2  # of the power 2^(level + 1) at which it is cut
+    low, high = _polynomial(coefficients[: 2 << level]), _polynomial(coefficients[2 << level :])
+    return njit(lambda x, powers: fma(high(x, powers), powers[level], low(x, powers)), error_model="numpy")
+
+
 def _reduction(kind, coefficients):
-    """The common part of exp and expm1: (p(r), r, 2^k in two factors) with x = k ln 2 + r, p given from above."""
-    mantissa, bias, high, low, _, lowest, highest = _constants(kind)
+    """The common part of exp and expm1: (p(r), r, k) with x = k ln 2 + r, p given from above."""
+    _, _, high, low, _, lowest, highest = _constants(kind)
     log2e = float(1 / _LN2)
+    last, first, *others = reversed(coefficients)
+    polynomial = _polynomial(tuple(others))
 
     @njit(error_model="numpy")
     def reduce(x):
@@ -102,13 +125,10 @@ def _reduction(kind, coefficients):
         bounded = minimum(highest, maximum(lowest, x))
         k = nearest(bounded * log2e)
         r = fma(k, -low, fma(k, -high, bounded))
-        p = splat(x, coefficients[0])
-        for c in coefficients[1:]:
-            p = fma(p, r, c)
-        # 2^k in two factors: k itself may leave the range of exponents where the result is still a number.
-        whole = to_integer(k)
-        half = to_integer(k * 0.5)
-        return p, r, from_bits((half + bias) << mantissa), from_bits((whole - half + bias) << mantissa)
+        square = r * r
+        fourth = square * square
+        p = polynomial(r, (square, fourth, fourth * fourth))
+        return fma(fma(p, r, first), r, last), r, k
 
     return reduce
 
@@ -120,8 +140,8 @@ def _exp(x):
     reduce = _reduction(x.dtype, _constants(x.dtype)[4])
 
     def implementation(x):
-        p, _, first, second = reduce(x)
-        return p * first * second
+        p, _, k = reduce(x)
+        return times_power_of_two(p, k)
 
     return implementation
 
@@ -139,9 +159,9 @@ def _expm1(x):
     reduce = _reduction(x.dtype, _expm1_coefficients(x.dtype))
 
     def implementation(x):
-        p, r, first, second = reduce(x)
+        p, r, k = reduce(x)
         # 2^k exp(r) - 1 = 2^k (r p) + (2^k - 1); 2^k - 1 is exact where it matters.
-        return fma(p * r * first, second, fma(first, second, -1.0))
+        return times_power_of_two(p * r, k) + (times_power_of_two(splat(x, 1.0), k) - 1.0)
 
     return implementation
 
@@ -300,13 +320,32 @@ def _normal_cdf_and_density(x):
     return implementation
 
 
+#: log Phi(-a) for 0 <= a <= 14, from the highest power down: a minimax fit of errors in units of 1 + a^2 / 2, which are
+#: 1e-7 up to a = 5.5 and grow to 0.02 where Phi is not a number of float32 any more.
+_LOG_CDF = (
+    -2.4001714916019327e-11, 1.595436371037704e-09, -4.573989484273867e-08, 7.425653163622415e-07,
+    -7.4952951780106905e-06, 4.75974790332068e-05, -0.00016527052074899007, -7.372584406864914e-05,
+    0.004919006240857301, -0.036427560466163175, -0.3182794815960523, -0.7978883756719801, -0.6931471023739064,
+)  # fmt: skip
+
+
 @overload(normal_cdf)
 def _normal_cdf(x):
     if not isinstance(x, Vector):
         return None
 
-    def implementation(x):
+    log_cdf = _polynomial(_LOG_CDF[::-1])
+
+    def single(x):
+        """Without a division, so that it takes half as long as the density's sister."""
+        a = minimum(14.0, absolute(x))
+        square = a * a
+        fourth = square * square
+        tail = exp(log_cdf(a, (square, fourth, fourth * fourth)))
+        return where(x > 0.0, 1.0 - tail, tail)
+
+    def double(x):
         cdf, _ = normal_cdf_and_density(x)
         return cdf
 
-    return implementation
+    return single if x.dtype == types.float32 else double

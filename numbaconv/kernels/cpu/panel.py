@@ -18,6 +18,8 @@ def make_panel(images: bool, rows: int, vectors: int, tail: int):
     ``width`` pixels that lie ``x_next`` and ``y_next`` apart; filters of output channels (or of vectors of them) lie
     ``w_row`` apart.  ``tail``: ``outputs`` modulo ``rows``, or vectors of them modulo ``vectors``.
     """
+    # so many pixels left at the end take as long one by one as in a whole tile
+    overlap = next((left for left in range(1, vectors) if left * _cycles(rows, 1) > _cycles(rows, vectors)), vectors)
     if images:
         wide, single = product(rows, vectors), product(rows, 1)
         wide_tail, single_tail = product(max(tail, 1), vectors), product(max(tail, 1), 1)
@@ -27,16 +29,17 @@ def make_panel(images: bool, rows: int, vectors: int, tail: int):
 
     @njit(error_model="numpy")
     def panel_of_images(x, w, y, width, counts, x_strides, w_strides, x_next, y_next, w_row, outputs):
-        whole = outputs - tail
+        whole = outputs // rows * rows
+        cut = tail and outputs > whole
         j = 0
         while j < width:
-            if vectors == 1 or width >= vectors:
-                j = min(j, width - vectors)  # the last tile overlaps its neighbour
+            if width - j >= vectors or (width >= vectors and width - j >= overlap):
+                j = min(j, width - vectors)  # the last tile may repeat some of its neighbour's pixels
                 xj, yj = at(x, j * x_next), at(y, j * y_next)
                 for k in range(0, whole, rows):
                     wide(at(w, k * w_row), xj, at(yj, k * LANES), counts, w_strides, x_strides,
                          w_row, x_next, LANES, y_next, 0)  # fmt: skip
-                if tail:
+                if cut:
                     wide_tail(at(w, whole * w_row), xj, at(yj, whole * LANES), counts, w_strides, x_strides,
                               w_row, x_next, LANES, y_next, 0)  # fmt: skip
                 j += vectors
@@ -45,7 +48,7 @@ def make_panel(images: bool, rows: int, vectors: int, tail: int):
                 for k in range(0, whole, rows):
                     single(at(w, k * w_row), xj, at(yj, k * LANES), counts, w_strides, x_strides,
                            w_row, x_next, LANES, y_next, 0)  # fmt: skip
-                if tail:
+                if cut:
                     single_tail(at(w, whole * w_row), xj, at(yj, whole * LANES), counts, w_strides, x_strides,
                                 w_row, x_next, LANES, y_next, 0)  # fmt: skip
                 j += 1
@@ -110,7 +113,7 @@ def make_outer(rows: int, vectors: int, row_tail: int, vector_tail: int):
     """A function (a, b, p, outputs, runs, depth, a_row, a_step, b_step, p_row, again) for use in kernels.
 
     p[m, v] = sum over ``depth`` of a[m] b[v], for ``outputs`` numbers m of a, ``a_row`` apart, and ``runs`` vectors v
-    of b; += if ``again``.  ``row_tail`` and ``vector_tail``: what whole tiles leave.
+    of b; += if ``again``.  ``row_tail`` and ``vector_tail``: what whole tiles leave, if they leave any.
     """
     wide, narrow = product(rows, vectors), product(rows, max(vector_tail, 1))
     short, corner = product(max(row_tail, 1), vectors), product(max(row_tail, 1), max(vector_tail, 1))
@@ -119,14 +122,14 @@ def make_outer(rows: int, vectors: int, row_tail: int, vector_tail: int):
     def outer(a, b, p, outputs, runs, depth, a_row, a_step, b_step, p_row, again):
         counts, a_strides, b_strides = (1, 1, 1, depth), (0, 0, 0, a_step), (0, 0, 0, b_step)
         for v in range(0, runs, vectors):
-            bv, whole = at(b, v * LANES), outputs - row_tail
+            bv, whole = at(b, v * LANES), outputs // rows * rows
             for m in range(0, whole, rows):
                 am, pm = at(a, m * a_row), at(p, m * p_row + v * LANES)
                 if runs - v >= vectors:
                     wide(am, bv, pm, counts, a_strides, b_strides, a_row, LANES, p_row, LANES, again)
                 elif vector_tail:
                     narrow(am, bv, pm, counts, a_strides, b_strides, a_row, LANES, p_row, LANES, again)
-            if row_tail:
+            if row_tail and whole < outputs:
                 am, pm = at(a, whole * a_row), at(p, whole * p_row + v * LANES)
                 if runs - v >= vectors:
                     short(am, bv, pm, counts, a_strides, b_strides, a_row, LANES, p_row, LANES, again)
@@ -136,20 +139,29 @@ def make_outer(rows: int, vectors: int, row_tail: int, vector_tail: int):
     return outer
 
 
+def _cycles(rows: int, vectors: int, depth: int = 64, registers: int = 1) -> float:
+    """Cycles of a tile for each of ``depth`` steps: two multiply-adds and two loads a cycle, a latency of four cycles.
+
+    Every row is one more line of memory to be followed, and a tile begins and ends; these numbers are measured.
+    """
+    sums = rows * vectors * registers
+    return max(sums / 2, (rows + vectors * registers) / 2, 5.0) + 0.3 + 0.05 * rows + (20 + 1.5 * sums) / depth
+
+
 def choose_tile(
-    itemsize: int, rows: int, runs: list[tuple[int, int]], cut_rows: bool, overlap: bool = False
+    itemsize: int, rows: int, runs: list[tuple[int, int]], depth: int, cut_rows: bool, overlap: bool = False
 ) -> tuple[int, int]:
     """The register tile that takes the fewest cycles for ``rows`` x each of ``runs`` (length, how often).
 
-    Two multiply-adds and two loads a cycle, a latency of four cycles.  With images in lanes (``cut_rows``) a tail of
-    rows is a tile of its own, and a run shorter than the tile is done vector by vector; with channels in lanes a tail's
-    rows are done one by one (or, where tiles may ``overlap``, by a tile that repeats some), and the vectors left at the
-    end of a run are a tile of their own.
+    ``depth`` products are added up for each number.
+    With images in lanes (``cut_rows``) a tail of rows is a tile of its own, and what is left of a run is done vector by
+    vector or by a tile that repeats some; with channels in lanes a tail's rows are done one by one (or, where tiles may
+    ``overlap``, by a tile that repeats some), and the vectors left at the end of a run are a tile of their own.
     """
     registers = 1 if itemsize == 4 else 2
 
     def cycles(m: int, v: int) -> float:
-        return v and max(m * v * registers / 2, (m + v * registers) / 2, 4.0) + 0.5
+        return v and _cycles(m, v, max(depth, 1), registers)
 
     def cost(tile: tuple[int, int]) -> float:
         m, v = tile
@@ -160,12 +172,12 @@ def choose_tile(
         for length, often in runs:
             fits = length >= v or not cut_rows
             wide, single = divmod(length, v) if fits else (0, length)
-            if cut_rows and fits:
-                wide, single = wide + (single > 0), 0
+            if cut_rows and wide and single * cycles(m, 1) > cycles(m, v):
+                wide, single = wide + 1, 0
             for height, count in ((m, whole), (tail, 1 if tail and cut_rows else 0), (1, 0 if cut_rows else tail)):
                 if count:
                     total += often * count * wide * cycles(height, v)
                     total += often * count * (single * cycles(height, 1) if cut_rows else cycles(height, single))
         return total
 
-    return min(tiles_for(itemsize), key=lambda tile: (cost(tile), tile[1]))
+    return min(tiles_for(itemsize, lone=overlap), key=lambda tile: (cost(tile), tile[1]))

@@ -5,65 +5,79 @@ are, and are walked together.
 """
 
 from .lowering import BATCH, SAME, lowering
-from .native import INT32, INT64, Ints, Pointer, kernel
+from .native import INT32, INT64, Pointer, kernel
+from .vector import at
 
 _INDICES = {"int32": INT32, "int64": INT64}
 
 
-def _planes(buffer) -> tuple[int, int, int]:
-    """(planes, distance of planes, distance of pixels) of one copy of a buffer."""
-    if buffer.layout == BATCH:
-        line = buffer.channels * buffer.lanes
-        return line, 1, line
-    return buffer.shape[0] * buffer.channels, buffer.pixels, 1
-
-
 @kernel
 def scatter(T, index, add, in_lanes):
-    """Values at (``add``: added at) their places, zeros elsewhere; a unit is a plane."""
+    """Values at (``add``: added at) their places, zeros elsewhere; a unit is a plane of ``planes``."""
     kind = _INDICES[index]
 
-    def loop(
+    def in_turn(
         begin, end, block: int, first: int, values: Pointer, indices: kind, out: Pointer,
-        count: int, pixels: int, value_steps: Ints(2), out_steps: Ints(2),
+        count: int, pixels: int, planes: int,
     ):  # fmt: skip
-        value_plane, value_pixel = value_steps
-        out_plane, out_pixel = out_steps
-        # the contiguous dimension is the inner one: runs of planes in lanes, pixels of a plane else
-        outer, inner = (1, end - begin) if in_lanes else (end - begin, 1)
-        for plane in range(begin, begin + outer):
+        for plane in range(begin, end):
+            given, places, found = at(values, plane * count), at(indices, plane * count), at(out, plane * pixels)
             for i in range(pixels):
-                for j in range(inner):
-                    out[(plane + j) * out_plane + i * out_pixel] = 0.0
+                found[i] = 0.0
             for i in range(count):
-                for j in range(inner):
-                    at = (plane + j) * value_plane + i * value_pixel
-                    place = indices[at]
-                    if 0 <= place < pixels:
-                        to = (plane + j) * out_plane + place * out_pixel
-                        out[to] = out[to] + values[at] if add else values[at]
+                place = places[i]
+                if 0 <= place < pixels:
+                    found[place] = found[place] + given[i] if add else given[i]
 
-    return loop
+    def together(
+        begin, end, block: int, first: int, values: Pointer, indices: kind, out: Pointer,
+        count: int, pixels: int, planes: int,
+    ):  # fmt: skip
+        for i in range(pixels):
+            for plane in range(begin, end):
+                out[i * planes + plane] = 0.0
+        for i in range(count):
+            for plane in range(begin, end):
+                place = indices[i * planes + plane]
+                if 0 <= place < pixels:
+                    to = place * planes + plane
+                    out[to] = out[to] + values[i * planes + plane] if add else values[i * planes + plane]
+
+    return together if in_lanes else in_turn
 
 
 @kernel
 def gather(T, index, in_lanes):
-    """What stands at places of planes; a unit is a plane."""
+    """What stands at places of planes; a unit is a plane of ``planes``."""
     kind = _INDICES[index]
 
-    def loop(
-        begin, end, block: int, first: int, x: Pointer, indices: kind, y: Pointer,
-        count: int, pixels: int, x_steps: Ints(2), y_steps: Ints(2),
-    ):  # fmt: skip
-        outer, inner = (1, end - begin) if in_lanes else (end - begin, 1)
-        for plane in range(begin, begin + outer):
+    def in_turn(
+        begin, end, block: int, first: int, x: Pointer, indices: kind, y: Pointer, count: int, pixels: int, planes: int
+    ):
+        for plane in range(begin, end):
+            given, places, found = at(x, plane * pixels), at(indices, plane * count), at(y, plane * count)
             for i in range(count):
-                for j in range(inner):
-                    at = (plane + j) * y_steps[0] + i * y_steps[1]
-                    place = indices[at]
-                    y[at] = x[(plane + j) * x_steps[0] + place * x_steps[1]] if 0 <= place < pixels else 0.0
+                place = places[i]
+                inside = 0 <= place < pixels
+                v = given[place if inside else 0]
+                found[i] = v if inside else 0.0
 
-    return loop
+    def together(
+        begin, end, block: int, first: int, x: Pointer, indices: kind, y: Pointer, count: int, pixels: int, planes: int
+    ):
+        for i in range(count):
+            for plane in range(begin, end):
+                place = indices[i * planes + plane]
+                inside = 0 <= place < pixels
+                v = x[(place if inside else 0) * planes + plane]
+                y[i * planes + plane] = v if inside else 0.0
+
+    return together if in_lanes else in_turn
+
+
+def _planes(buffer) -> int:
+    """The planes of one copy of a buffer."""
+    return buffer.channels * (buffer.lanes if buffer.layout == BATCH else buffer.shape[0])
 
 
 @lowering("plane_put", "plane_add", inputs=(SAME,), outputs=(SAME,))
@@ -71,16 +85,14 @@ def lower_scatter(program, node, inputs, outputs):
     (values, indices), out = inputs, outputs[0]
     add, in_lanes = node.op.name == "plane_add", out.layout == BATCH
     step = scatter(out.dtype, index=str(indices.dtype), add=add, in_lanes=in_lanes)
-    planes, *steps = _planes(out)
-    program.step(step, inputs, outputs, (values.pixels, out.pixels, *_planes(values)[1:], *steps), planes)
+    program.step(step, inputs, outputs, (values.pixels, out.pixels, _planes(out)), _planes(out))
 
 
 @lowering("plane_pick", inputs=(SAME,), outputs=(SAME,))
 def lower_gather(program, node, inputs, outputs):
     (x, indices), y = inputs, outputs[0]
     step = gather(y.dtype, index=str(indices.dtype), in_lanes=y.layout == BATCH)
-    planes, *steps = _planes(y)
-    program.step(step, inputs, outputs, (y.pixels, x.pixels, *_planes(x)[1:], *steps), planes)
+    program.step(step, inputs, outputs, (y.pixels, x.pixels, _planes(y)), _planes(y))
 
 
 WIDEN_UNIT = 1024  # indices that one unit makes wide

@@ -180,7 +180,7 @@ def _multiply(c: Convolution, x, y, pixels: int) -> None:
     w, depth, outputs = c.w, c.x.channels, c.y.channels
     strides = filter_strides(w, c.y.lanes, transposed=c.transposed)
     packed = strides.output == 1 and w.elements >= PACKED_ELEMENTS
-    rows, vectors = choose_tile(y.dtype.itemsize, LANES if packed else outputs, [(pixels, 1)], cut_rows=True)
+    rows, vectors = choose_tile(y.dtype.itemsize, LANES if packed else outputs, [(pixels, 1)], depth, cut_rows=True)
     each = LANES if packed else rows
     units, part = ceil_div(pixels, vectors), ceil_div(outputs, each) * each
     if units < MOST_PIXEL_UNITS:
@@ -321,7 +321,7 @@ def correlate_weights(c: Convolution) -> None:
     while sections < WEIGHT_UNITS and g.pixels >= 2 * sections * LEAST_SECTION:
         sections *= 2
     part = ceil_div(t_vectors, WEIGHT_UNITS // sections)
-    rows, vectors = choose_tile(x.dtype.itemsize, a.channels, [(part, 1)], cut_rows=True)
+    rows, vectors = choose_tile(x.dtype.itemsize, a.channels, [(part, 1)], g.pixels // sections * LANES, cut_rows=True)
     parts = ceil_div(t_vectors, part)
     at_once = max(1, TURNED_BYTES // (LANES * vectors * LANES * x.dtype.itemsize))
     step = multiply_gradients(

@@ -96,10 +96,9 @@ def probability_pool(T):
                                 total = total + v
                                 squares = squares + v * v
                                 pixel += step[2]
-                    by_total = where(total == 0.0, 0.0, 1.0 / total)
                     to = (row * out[2] + ow) * line + c
-                    store_first(y, to, squares * by_total, left)
-                    store_first(inverse, to, by_total, left)
+                    store_first(y, to, where(total == 0.0, 0.0, squares / total), left)
+                    store_first(inverse, to, where(total == 0.0, 0.0, 1.0 / total), left)
 
     return loop
 

@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
-from .target import LANES, has_fma
+from .target import LANES, has_fma, instruction_set
 
 CONTRACT = ("contract",)
 
@@ -493,6 +493,35 @@ def integers_of(typingctx, like, x):
         return builder.sext(arguments[1], kind) if wider else builder.trunc(arguments[1], kind)
 
     return Vector(like.dtype)(like, x), codegen
+
+
+@intrinsic
+def times_power_of_two(typingctx, x, exponent):
+    """``x * 2^exponent`` for whole numbers ``exponent`` of x's type, at most those of all numbers.
+
+    AVX-512 has an instruction for it.  Elsewhere the power is taken in two factors, for it may itself be too large or
+    too small for a number.
+    """
+    bits_of, mantissa, bias = (32, 23, 127) if x.dtype == types.float32 else (64, 52, 1023)
+
+    def codegen(context, builder, signature, arguments):
+        x, exponent = arguments
+        if x.type.count * bits_of == 512 and instruction_set() == "avx512":
+            kind = "ps" if bits_of == 32 else "pd"
+            mask = ir.Constant(ir.IntType(x.type.count), -1)
+            rounding = ir.Constant(ir.IntType(32), 4)  # as the processor is set
+            return call_llvm(
+                builder, f"llvm.x86.avx512.mask.scalef.{kind}.512", x.type, x, exponent, x, mask, rounding
+            )
+        integers = ir.VectorType(ir.IntType(bits_of), x.type.count)
+        whole = builder.fptosi(exponent, integers)
+        half = builder.ashr(whole, constant(integers, 1))
+        for part in (half, builder.sub(whole, half)):
+            shifted = builder.shl(builder.add(part, constant(integers, bias)), constant(integers, mantissa))
+            x = builder.fmul(x, builder.bitcast(shifted, x.type))
+        return x
+
+    return x(x, x), codegen
 
 
 @intrinsic

@@ -273,12 +273,12 @@ def correlate(program, plan: Plan, x, w, bias, y, padding, transposed, activatio
     strip, part = min(STRIP if images else LONE_STRIP, grid.tiles), outputs
     itemsize = y.dtype.itemsize
     if images:
-        rows, vectors = choose_tile(itemsize, outputs, [(strip, 1)], cut_rows=True)
+        rows, vectors = choose_tile(itemsize, outputs, [(strip, 1)], depth, cut_rows=True)
         u_depth, u_row = (u_line, 1) if transposed else (1, u_line)
     else:
         while ceil_div(grid.tiles, strip) * (outputs // part) < LONE_UNITS and part % (2 * LANES) == 0:
             part //= 2
-        rows, vectors = choose_tile(itemsize, strip, [(part // LANES, 1)], cut_rows=False, overlap=True)
+        rows, vectors = choose_tile(itemsize, strip, [(part // LANES, 1)], depth, cut_rows=False, overlap=True)
         u_depth, u_row = u_line, u_vector
     v_plane, p_plane = plane_size(strip * depth * x.lanes), plane_size(strip * outputs * y.lanes)
     work = [program.per_thread(y.dtype, grid.planes * plane) for plane in (v_plane, p_plane)]
@@ -309,7 +309,7 @@ def correlate_weights(program, plan: Plan, g, x, w, padding, flops) -> None:
     strip = min(STRIP, grid.tiles)
     v_plane, q_plane = plane_size(strip * depth * LANES), plane_size(strip * outputs * LANES)
     work = [program.per_thread(x.dtype, grid.planes * plane) for plane in (v_plane, q_plane)]
-    rows, vectors = choose_tile(x.dtype.itemsize, outputs, [(depth // LANES, 1)], cut_rows=True)
+    rows, vectors = choose_tile(x.dtype.itemsize, outputs, [(depth // LANES, 1)], strip * LANES, cut_rows=True)
     step = winograd_weights(
         x.dtype, m=m, rows=rows, vectors=vectors, row_tail=outputs % rows, vector_tail=depth // LANES % vectors
     )

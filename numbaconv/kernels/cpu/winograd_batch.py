@@ -117,7 +117,7 @@ def correlate(program, m, x, w, bias, y, padding, transposed, activation, flops)
     u_line, u_lines = (CHANNELS, x.channels) if transposed else (source.vectors * LANES, CHANNELS)
     u_plane, p_plane = plane_size(u_line * u_lines), plane_size(tiles * CHANNELS * LANES)
     work = [program.per_thread(y.dtype, grid.planes * plane) for plane in (u_plane, p_plane)]
-    rows, vectors = choose_tile(y.dtype.itemsize, CHANNELS, [(tiles, 1)], cut_rows=True)
+    rows, vectors = choose_tile(y.dtype.itemsize, CHANNELS, [(tiles, 1)], x.channels, cut_rows=True)
     step = multiply_batch(
         y.dtype, m=m, transposed=transposed, rows=rows, vectors=vectors, activation=activation, bias=bias is not None
     )
@@ -137,7 +137,7 @@ def correlate_weights(program, m, g, x, w, padding, flops) -> None:
     q = _transformed(program, m, g, grid, (0, 0), gradients=True)
     p_plane = plane_size(CHANNELS * depth)
     work = program.per_thread(x.dtype, grid.planes * p_plane + TAPS * TAPS * LANES)
-    rows, vectors = choose_tile(x.dtype.itemsize, CHANNELS, [(depth // LANES, 1)], cut_rows=True)
+    rows, vectors = choose_tile(x.dtype.itemsize, CHANNELS, [(depth // LANES, 1)], grid.tiles * x.batch, cut_rows=True)
     step = multiply_gradients(
         x.dtype, m=m, rows=rows, vectors=vectors, row_tail=CHANNELS % rows, vector_tail=depth // LANES % vectors
     )
