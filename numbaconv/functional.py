@@ -10,10 +10,12 @@ from . import graph as _graph  # noqa: F401  (tells operators how arrays are run
 from .ops import FUNCTIONS as _FUNCTIONS
 
 globals().update({name: row.function for name, row in _FUNCTIONS.items()})
-mul = _FUNCTIONS["multiply"].function
+mul, cat = _FUNCTIONS["multiply"].function, _FUNCTIONS["concat"].function
 
-__all__ = [*_FUNCTIONS, "mul"]
+__all__ = [*_FUNCTIONS, "mul", "cat"]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _FUNCTIONS:  # registered from outside the package, later than this module was imported
+        return _FUNCTIONS[name].function
     raise AttributeError(f"numbaconv.functional has no {name!r}")

@@ -30,5 +30,5 @@ def few_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     from numbaconv.kernels.cpu import target
 
     row = target.instruction_set()
-    monkeypatch.setitem(target.TILES, row, (*target.TILES[row][:2], ((4, 2),)))
+    monkeypatch.setitem(target.TILES, row, (*target.TILES[row][:2], ((4, 2),), ()))
     monkeypatch.setattr(runner, "_plans", {})  # plans made before and afterwards have other tiles

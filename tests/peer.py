@@ -57,7 +57,7 @@ def assert_agrees(name: str, arguments: dict[str, Any], theirs: Callable | None 
     )  # fmt: skip
     for ours_, theirs_ in zip(found, wanted, strict=True):
         # a gradient adds up what every use of a number gives: at most all outputs
-        assert_close(ours_, np.zeros_like(ours_) if theirs_ is None else theirs_.numpy(), max(count, len(grads[0])))
+        assert_close(ours_, np.zeros_like(ours_) if theirs_ is None else theirs_.numpy(), max(count, grads[0].size))
 
 
 def _as_tuple(results: Any) -> tuple:

@@ -606,13 +606,14 @@ GUARD = """
     import numbaconv as nc
     import numbaconv.functional as F
     from numbaconv.graph import runner
+    from numbaconv.graph.autodiff import flatten_tree
     from numbaconv.kernels.cpu import target
     from numbaconv.ops import FUNCTIONS
     from reference import REFERENCES, make_arguments
 
     at_end = sys.argv[1] == "end"
     row = target.instruction_set()
-    target.TILES[row] = (*target.TILES[row][:2], ((4, 2),))
+    target.TILES[row] = (*target.TILES[row][:2], ((4, 2),), ())
     libc = ctypes.CDLL(None, use_errno=True)
     page = mmap.PAGESIZE
     kept = []
@@ -649,15 +650,16 @@ GUARD = """
                     if arguments is None:
                         continue
                     print(name, case, dtype.__name__, batch, flush=True)
-                    arrays = {k: guarded(v) for k, v in arguments.items() if isinstance(v, np.ndarray)}
-                    options = {k: v for k, v in arguments.items() if k not in arrays}
+                    leaves, rebuild = flatten_tree({k: v for k, v in arguments.items() if k in case.shapes})
+                    leaves = [guarded(leaf) for leaf in leaves]
                     armed = True
-                    function(**arrays, **options)
-                    names = [k for k in arrays if arrays[k].dtype.kind == "f"]
-                    rest = {k: v for k, v in arrays.items() if k not in names}
+                    function(**{**arguments, **rebuild(leaves)})
+                    floats = [i for i, leaf in enumerate(leaves) if leaf.dtype.kind == "f"]
                     if dtype == np.float64 and REFERENCES[name].orders:
-                        call = lambda *a: function(**dict(zip(names, a)), **rest, **options)
-                        y, pullback = nc.vjp(call, *(arrays[k] for k in names))
+                        def call(*a):
+                            values = [a[floats.index(i)] if i in floats else leaf for i, leaf in enumerate(leaves)]
+                            return function(**{**arguments, **rebuild(values)})
+                        y, pullback = nc.vjp(call, *(leaves[i] for i in floats))
                         pullback(tuple(map(guarded, y)) if isinstance(y, tuple) else guarded(y))
                     armed = False
     print("all")

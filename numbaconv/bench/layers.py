@@ -7,6 +7,7 @@ function and its gradient, our backward pass counts both.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 
 import numbaconv.functional as F
 from numbaconv.graph import Executable, Graph, compile_graph, gradients
+from numbaconv.graph.autodiff import flatten_tree
 from numbaconv.graph.fuse import split
 
 from .conv import inside_a_network
@@ -85,8 +87,9 @@ def measure_pass(session: Session, layer: Layer, direction: str) -> LayerRow:
     theirs = None if session.torch is None else _torch_function(session.torch, layer.function)
     if theirs is not None:
         calls |= _torch_calls(session.torch, theirs, layer, backward, arrays)
-        exact = _torch_call(session.torch, theirs, layer, backward, arrays, session.torch.float64)()
-        error = max(relative_error(a, b.numpy()) for a, b in zip(executable.run(), exact, strict=True))
+        if not _is_random(layer):
+            exact = _torch_call(session.torch, theirs, layer, backward, arrays, session.torch.float64)()
+            error = max(relative_error(a, b.numpy()) for a, b in zip(executable.run(), exact, strict=True))
     seconds = session.time(calls)
     ours = seconds.pop("ours")
     return LayerRow(
@@ -94,48 +97,65 @@ def measure_pass(session: Session, layer: Layer, direction: str) -> LayerRow:
         direction=direction,
         ratio=min(seconds.values()) / ours if seconds else None,
         ours_us=ours * 1e6,
-        torch_nchw_us=seconds["nchw"] * 1e6 if seconds else None,
+        torch_nchw_us=seconds["nchw"] * 1e6 if "nchw" in seconds else None,
         torch_channels_last_us=seconds["channels_last"] * 1e6 if "channels_last" in seconds else None,
         gb_per_s=moved / ours / 1e9,
         error=error,
         function=layer.function,
-        shape=next(iter(layer.case.shapes.values())),
+        shape=layer.case.first_shape,
     )
 
 
-def _results(layer: Layer, leaves: Sequence[Any]) -> list[Any]:
+def _is_random(layer: Layer) -> bool:
+    """Whether results are drawn, so that there is no error to speak of."""
+    return "key" in inspect.signature(getattr(F, layer.function)).parameters
+
+
+def _called(function: Callable, layer: Layer, arguments: dict[str, Any]) -> Any:
+    """Our function or PyTorch's of the layer's arguments, which stand in the same order: arrays go by position."""
+    named = {**arguments, **layer.case.arguments}
+    parameters = inspect.signature(getattr(F, layer.function)).parameters
+    count = 1 + max(i for i, name in enumerate(parameters) if name in arguments)
+    positional = list(parameters)[:count]
+    values = [named.pop(name, parameters[name].default) for name in positional]
+    return function(*values, **named)
+
+
+def _results(layer: Layer, arguments: dict[str, Any]) -> list[Any]:
     """The results of the layer's function that have gradients, all of them if none has."""
-    results = getattr(F, layer.function)(*leaves, **layer.case.arguments)
+    results = _called(getattr(F, layer.function), layer, arguments)
     results = list(results) if isinstance(results, tuple) else [results]
     return [y for y in results if y.dtype.kind == "f"] or results
 
 
 def _differentiable(layer: Layer) -> bool:
-    """Whether there is a backward pass."""
+    """Whether there is a backward pass, and something to do in it (a sum hands its gradient on as it is)."""
     graph = Graph()
-    arrays = layer.case.arrays(np.random.default_rng(0), np.float32)
-    leaves = [graph.input(array.shape, array.dtype) for array in arrays.values()]
-    result = _results(layer, leaves)[0]
+    arrays, rebuild = flatten_tree(layer.case.arrays(np.random.default_rng(0), np.float32))
+    leaves = [graph.input(array.shape, array.dtype) for array in arrays]
+    result = _results(layer, rebuild(leaves))[0]
     floats = [leaf for leaf in leaves if leaf.dtype.kind == "f"]
     if result.dtype.kind != "f" or not floats:
         return False
+    before = len(graph.nodes)
     try:
         gradients(result, floats, graph.input(result.shape, result.dtype))
-    except NotImplementedError:
+    except ValueError:  # no gradient
         return False
-    return True
+    return len(graph.nodes) > before
 
 
-def _compile(layer: Layer, backward: bool, arrays: dict[str, np.ndarray]) -> tuple[Executable, set[str], float]:
+def _compile(layer: Layer, backward: bool, arguments: dict[str, Any]) -> tuple[Executable, set[str], float]:
     """The plan, the labels of the steps that belong to the pass, and the bytes it must read and write."""
     graph = Graph()
-    leaves = [graph.leaf(array) for array in arrays.values()]
-    results = _results(layer, leaves)
-    moved = sum(array.nbytes for array in arrays.values()) + 4.0 * sum(y.spec.size for y in results)
+    arrays, rebuild = flatten_tree(arguments)
+    leaves = [graph.leaf(array) for array in arrays]
+    results = _results(layer, rebuild(leaves))
+    moved = sum(array.nbytes for array in arrays) + 4.0 * sum(y.spec.size for y in results)
     begin = 0
     if backward:
         begin = len(graph.nodes)
-        moved += sum(array.nbytes for array in arrays.values() if array.dtype.kind == "f")
+        moved += sum(array.nbytes for array in arrays if array.dtype.kind == "f")
         floats = [leaf for leaf in leaves if leaf.dtype.kind == "f"]
         results = gradients(results[0], floats, graph.leaf(_output_gradient(results[0].shape)))
     labels = {"reorder", *(node.op.name for node in split(graph.nodes[begin:]))}
@@ -153,16 +173,21 @@ def _torch_function(torch: Any, name: str) -> Callable | None:
 
 
 def _torch_calls(
-    torch: Any, function: Callable, layer: Layer, backward: bool, arrays: dict[str, np.ndarray]
+    torch: Any, function: Callable, layer: Layer, backward: bool, arrays: dict[str, Any]
 ) -> dict[str, Callable[[], Any]]:
     """The pass in each of PyTorch's layouts that there is for such a shape."""
     formats = {"nchw": torch.contiguous_format}
-    if next(iter(arrays.values())).ndim == 4:
+    if len(layer.case.first_shape) == 4:
         formats["channels_last"] = torch.channels_last
-    return {
-        name: _torch_call(torch, function, layer, backward, arrays, torch.float32, form)
-        for name, form in formats.items()
-    }
+    calls = {}
+    for name, form in formats.items():
+        call = _torch_call(torch, function, layer, backward, arrays, torch.float32, form)
+        try:
+            call()
+        except RuntimeError:  # some functions do not take every layout
+            continue
+        calls[name] = call
+    return calls
 
 
 def _torch_call(
@@ -170,7 +195,7 @@ def _torch_call(
     function: Callable,
     layer: Layer,
     backward: bool,
-    arrays: dict[str, np.ndarray],
+    arrays: dict[str, Any],
     dtype: Any,
     form: Any = None,
 ) -> Callable[[], Any]:
@@ -183,15 +208,19 @@ def _torch_call(
         results = list(results) if isinstance(results, tuple) else [results]
         return [y for y in results if y.is_floating_point()] or results
 
-    inputs = [laid_out(array) for array in arrays.values()]
+    leaves, rebuild = flatten_tree(arrays)
+    inputs = [laid_out(array) for array in leaves]
+
+    def call() -> list[Any]:
+        return first_floats(_called(function, layer, rebuild(inputs)))
 
     def forward() -> Any:
         with torch.no_grad():
-            return first_floats(function(*inputs, **layer.case.arguments))
+            return call()
 
     if not backward:
         return forward
     floats = [tensor.requires_grad_() for tensor in inputs if tensor.is_floating_point()]
-    result = first_floats(function(*inputs, **layer.case.arguments))[0]
+    result = call()[0]
     grad = laid_out(_output_gradient(tuple(result.shape)))
     return lambda: torch.autograd.grad(result, floats, grad, retain_graph=True)

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numbaconv.graph import Graph, Node, Tensor, Variable
-
-from .nodes import is_flatten, is_global, rounds_up
+from numbaconv.graph.fuse import without_unread
+from numbaconv.graph.geometry import is_flatten, is_global, rounds_up, slides
 
 _IR_VERSION, _OPSET = 8, 17
 _DATA_TYPES = {np.dtype(np.float32): 1, np.dtype(np.int64): 7, np.dtype(np.float64): 11}
@@ -37,7 +37,7 @@ def to_onnx(graph: Graph) -> bytes:
         else:
             names[id(leaf)] = f"array{position}"
             arrays.append(_tensor(names[id(leaf)], source.data if isinstance(source, Variable) else source))
-    for position, node in enumerate(graph.live_nodes()):
+    for position, node in enumerate(without_unread(graph.live_nodes(), set(map(id, graph.outputs)))):
         translate = _TRANSLATIONS.get(node.op.name)
         if translate is None or len(node.outputs) != 1:
             raise ValueError(f"there is no translation of {node.op.name} to ONNX")
@@ -98,6 +98,8 @@ def _normalize(node: Node) -> Translation:
 def _pool(node: Node) -> dict[str, Any]:
     """The attributes that both kinds of pooling have."""
     attrs = node.attrs
+    if not slides(node):
+        raise ValueError("ONNX has no adaptive pooling but over all pixels")
     return {
         "kernel_shape": list(attrs["kernel"]),
         "strides": list(attrs["stride"]),
@@ -138,7 +140,7 @@ _TRANSLATIONS: dict[str, Callable[[Node], Translation]] = {
     "conv": _conv,
     "linear": _linear,
     "log_softmax": _along_axis("LogSoftmax"),
-    "max_pool": _max_pool,
+    "max_pool_alone": _max_pool,
     "multiply": _plain("Mul"),
     "normalize": _normalize,
     "relu": _plain("Relu"),

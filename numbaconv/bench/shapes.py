@@ -156,7 +156,7 @@ class Layer:
     case: Case
 
 
-def _layer(name: str, function: str, shapes: dict[str, tuple[int, ...]], **arguments: Any) -> Layer:
+def _layer(name: str, function: str, shapes: dict[str, Any], **arguments: Any) -> Layer:
     return Layer(name, function, Case(shapes, arguments))
 
 
@@ -202,8 +202,12 @@ class Batches:
 _BATCHES: dict[str, Batches] = {
     "lenet5": Batches((64, 256), (1, 64)),
     "vgg16": Batches((64,), (1, 64)),
+    "alexnet": Batches((32,), (1,)),
+    "googlenet": Batches((32,), (1,)),
     "resnet18": Batches((32,), (1,)),
     "resnet50": Batches((32,), (1,)),
+    "vgg16_imagenet": Batches((16,), (1,)),
+    "vgg19_imagenet": Batches((16,), (1,)),
 }
 
 
@@ -245,7 +249,7 @@ def other_layers(networks: tuple[str, ...], functions: tuple[str, ...] = (), bat
 
 def _described(function: str, case: Case) -> str:
     """A name for a row: the function, its first array's shape, its other arguments."""
-    shape = "x".join(map(str, next(iter(case.shapes.values()))))
+    shape = "x".join(map(str, case.first_shape))
     return " ".join([function, shape, *(f"{key}={value}" for key, value in case.arguments.items())])
 
 

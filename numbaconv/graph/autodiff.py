@@ -128,14 +128,17 @@ def vjp(f: Callable, *primals: Any) -> tuple[Any, Callable]:
     floats = [t for t in inputs if t.dtype.kind == "f"]
     total: list[Tensor] | None = None
     for output, grad in zip(results, grads_in, strict=True):
+        if output.dtype.kind != "f":  # indices have no gradient
+            continue
         part = gradients(output, floats, grad)
         total = part if total is None else [add_row(a, b) for a, b in zip(total, part, strict=True)]
+    total = total or [_zeros(t) for t in floats]
     # The backward graph takes what it needs of the forward's values as inputs of its own.
     given = {id(t) for t in grads_in}
-    residuals = [t for t in graph.boundary(forward, total or []) if id(t) not in given]
+    residuals = [t for t in graph.boundary(forward, total) if id(t) not in given]
     arrays, _ = _arrays("vjp", primals)
     values = _run(graph.slice(inputs, [*results, *residuals]), arrays)
-    backward = graph.slice([*residuals, *grads_in], total or [])
+    backward = graph.slice([*residuals, *grads_in], total)
     saved = values[len(results) :]
 
     def pullback(grad: Any) -> tuple:

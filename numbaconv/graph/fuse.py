@@ -12,20 +12,35 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..ops.activation import FUSABLE
-from ..ops.conv import conv
+from ..ops.conv import conv, conv_input_grad
 from ..ops.linear import linear_op
 from ..ops.norm import fold, normalize
 from .cluster import cluster
 from .graph import Graph, Node, Tensor
 
+#: Layers whose weights may take a normalisation, and those that may take an activation.
 _HOSTS = (conv, linear_op)
+_ACTIVATED = (*_HOSTS, conv_input_grad)
 
 
 def fuse(graph: Graph) -> list[Node]:
     """The live nodes of ``graph``, fused; the graph itself is not changed."""
     kept = {id(t) for t in (*graph.outputs, *(value for _, value in graph.updates))}
-    nodes = fold_normalisations(split(graph.live_nodes(), (normalize,)), kept)
+    nodes = fold_normalisations(split(without_unread(graph.live_nodes(), kept), (normalize,)), kept)
     return cluster(move_into_hosts(split(nodes), kept), kept, graph.updates)
+
+
+def without_unread(nodes: Sequence[Node], kept: set[int]) -> list[Node]:
+    """``nodes`` without further outputs that nothing reads, where there is an operator for the first output alone."""
+    readers = _readers(nodes, kept)
+
+    def read(node: Node) -> bool:
+        return any(id(t) in readers for t in node.outputs[1:])
+
+    return [
+        node if node.op.alone is None or read(node) else Node(node.op.alone, node.inputs, node.attrs, node.outputs[:1])
+        for node in nodes
+    ]
 
 
 def rewritten(inputs: Sequence[Tensor], outputs: Sequence[Tensor], make: Callable[..., Any]) -> list[Node]:
@@ -91,7 +106,7 @@ def move_into_hosts(nodes: Sequence[Node], kept: set[int]) -> list[Node]:
             host.attrs["activation"] = node.op.name
             host.outputs = node.outputs
             continue
-        if node.op in _HOSTS:
+        if node.op in _ACTIVATED:
             node = Node(node.op, node.inputs, dict(node.attrs), node.outputs)
             hosts[id(node.outputs[0])] = node
         result.append(node)

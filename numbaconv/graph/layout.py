@@ -33,7 +33,10 @@ class Assembly:
         self.buffers: dict[int, dict[tuple[str, int], Buffer]] = {}  # by tensor, then layout and lanes
         self.outputs: list[Buffer] = []
         nodes = fuse(graph)
-        self.ragged_is_safe = all(node.op.finite_at_zero for node in nodes)
+        # what gives single numbers has no lanes
+        self.ragged_is_safe = all(
+            node.op.finite_at_zero or all(t.ndim == 0 for t in node.outputs) for node in nodes
+        )
         for i, leaf in enumerate(graph.leaves):
             buffer = buffer_for(leaf.shape, leaf.dtype, PLAIN, 1)
             buffer.leaf = i

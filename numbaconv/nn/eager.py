@@ -7,7 +7,7 @@ elements) is read when it is traced.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -52,19 +52,19 @@ def structure() -> int:
     return _structure
 
 
-def run(module: Module, args: Sequence[Any]) -> Any:
+def run(module: Module, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
     """Run a module on arrays and return the array, or the tuple or list of arrays, that ``forward`` returns.
 
     Raises:
         TypeError: if an argument is not an array, or ``forward`` returns something else than tensors.
     """
     arrays = [_as_array(module, argument) for argument in args]
-    key = (_structure, tuple((array.shape, array.dtype) for array in arrays))
+    key = (_structure, tuple((array.shape, array.dtype) for array in arrays), repr(sorted(options.items())))
     plans = _plans.setdefault(module, {})
     if key not in plans:
         while len(plans) >= _PLANS_PER_MODULE:
             del plans[next(iter(plans))]
-        plans[key] = _trace(module, arrays)
+        plans[key] = _trace(module, arrays, options)
     plan = plans[key]
     if plan.key is not None:
         plan.key[...] = random.next_key()
@@ -72,11 +72,11 @@ def run(module: Module, args: Sequence[Any]) -> Any:
     return outputs[0] if plan.container is None else plan.container(outputs)
 
 
-def _trace(module: Module, arrays: Sequence[np.ndarray]) -> _Plan:
+def _trace(module: Module, arrays: Sequence[np.ndarray], options: Mapping[str, Any]) -> _Plan:
     graph = Graph()
     key = np.zeros(2, np.int64)
     graph.set_random_key(graph.leaf(key))
-    result = module.forward(*(graph.input(array.shape, array.dtype) for array in arrays))
+    result = module.forward(*(graph.input(array.shape, array.dtype) for array in arrays), **options)
     container = type(result) if isinstance(result, (tuple, list)) else None
     tensors = [result] if container is None else list(result)
     if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):

@@ -1,24 +1,133 @@
-"""Losses as modules."""
+"""Losses as modules, thin names over ``functional``."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
+
+import numpy as np
 
 import numbaconv.functional as F
 
-from .module import Module
+from .module import Buffer, Module
 
 
-class CrossEntropyLoss(Module):
-    """Cross entropy of logits against class indices; arguments of ``torch.nn.CrossEntropyLoss``."""
+class _Loss(Module):
+    """A function of results, targets and ``options``, the layer's arguments, by their names.
 
-    def __init__(self, reduction: str = "mean", label_smoothing: float = 0.0) -> None:
+    Weights are buffers, so that they belong to the state, as in PyTorch.
+    """
+
+    function: ClassVar[str]
+
+    def __init__(self, weights: dict[str, Any] | None = None, **options: Any) -> None:
         super().__init__()
-        if not 0 <= label_smoothing <= 1:
-            raise ValueError(f"CrossEntropyLoss: label_smoothing must lie between 0 and 1, got {label_smoothing}")
-        self.reduction = reduction
-        self.label_smoothing = float(label_smoothing)
+        reduction = options["reduction"]
+        known = ("mean", "sum", "none", *(("batchmean",) if type(self) is KLDivLoss else ()))
+        if reduction not in known:
+            raise ValueError(f"{type(self).__name__}: reduction must be one of {', '.join(known)}, got {reduction!r}")
+        self.options = options
+        self.weights = tuple(weights or ())
+        for name, weight in (weights or {}).items():
+            self.register_buffer(name, None if weight is None else Buffer(np.asarray(weight)))
 
     def forward(self, x: Any, target: Any) -> Any:
-        """Logits ``(N, classes)`` and class indices ``(N,)`` to a scalar (or ``(N,)`` with reduction ``"none"``)."""
-        return F.cross_entropy(x, target, self.reduction, self.label_smoothing)
+        """Results and targets to a scalar (or one number for each with reduction ``"none"``)."""
+        weights = {name: getattr(self, name) for name in self.weights}
+        return getattr(F, self.function)(x, target, **weights, **self.options)
+
+    def extra_repr(self) -> str:
+        """Return the arguments."""
+        return ", ".join(f"{name}={value}" for name, value in self.options.items())
+
+
+class CrossEntropyLoss(_Loss):
+    """Cross entropy of logits against classes; arguments of ``torch.nn.CrossEntropyLoss``.
+
+    See ``functional.cross_entropy``.
+    """
+
+    function = "cross_entropy"
+
+    def __init__(
+        self,
+        weight: Any = None,
+        ignore_index: int | None = None,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"CrossEntropyLoss: label_smoothing must lie between 0 and 1, got {label_smoothing}")
+        options = {"ignore_index": ignore_index, "reduction": reduction, "label_smoothing": float(label_smoothing)}
+        super().__init__({"weight": weight}, **options)
+
+
+class NLLLoss(_Loss):
+    """Negative log likelihood of log-probabilities; arguments of ``torch.nn.NLLLoss``."""
+
+    function = "nll_loss"
+
+    def __init__(self, weight: Any = None, ignore_index: int | None = None, reduction: str = "mean") -> None:
+        super().__init__({"weight": weight}, ignore_index=ignore_index, reduction=reduction)
+
+
+class MSELoss(_Loss):
+    """Squared differences; arguments of ``torch.nn.MSELoss``."""
+
+    function = "mse_loss"
+
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+
+
+class L1Loss(_Loss):
+    """Absolute differences; arguments of ``torch.nn.L1Loss``."""
+
+    function = "l1_loss"
+
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+
+
+class SmoothL1Loss(_Loss):
+    """Squares of small differences, absolute values of large ones; arguments of ``torch.nn.SmoothL1Loss``."""
+
+    function = "smooth_l1_loss"
+
+    def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
+        super().__init__(reduction=reduction, beta=beta)
+
+
+class HuberLoss(_Loss):
+    """``SmoothL1Loss`` times ``delta``; arguments of ``torch.nn.HuberLoss``."""
+
+    function = "huber_loss"
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(reduction=reduction, delta=delta)
+
+
+class BCELoss(_Loss):
+    """Binary cross entropy of probabilities; arguments of ``torch.nn.BCELoss``."""
+
+    function = "binary_cross_entropy"
+
+    def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
+        super().__init__({"weight": weight}, reduction=reduction)
+
+
+class BCEWithLogitsLoss(_Loss):
+    """Binary cross entropy of logits; arguments of ``torch.nn.BCEWithLogitsLoss``."""
+
+    function = "binary_cross_entropy_with_logits"
+
+    def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> None:
+        super().__init__({"weight": weight, "pos_weight": pos_weight}, reduction=reduction)
+
+
+class KLDivLoss(_Loss):
+    """Kullback-Leibler divergence of log-probabilities; arguments of ``torch.nn.KLDivLoss``."""
+
+    function = "kl_div"
+
+    def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
+        super().__init__(reduction=reduction, log_target=log_target)

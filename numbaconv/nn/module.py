@@ -22,10 +22,14 @@ class Parameter(Variable):
 
 
 class Buffer(Variable):
-    """An array that belongs to a module's state but is not trained."""
+    """An array that belongs to a module's state but is not trained.
 
-    def __init__(self, data: Any, name: str | None = None) -> None:
+    An ``optional`` one keeps its value where a state dict, written before there was such a buffer, lacks it.
+    """
+
+    def __init__(self, data: Any, name: str | None = None, *, optional: bool = False) -> None:
         super().__init__(np.array(data, order="C"), trainable=False, name=name)
+        self.optional = optional
 
 
 class Mismatch(NamedTuple):
@@ -55,15 +59,18 @@ class Module:
 
     # -- running ------------------------------------------------------------------------------------------------------
 
-    def forward(self, *args: Any) -> Any:
+    def forward(self, *args: Any, **options: Any) -> Any:
         """Compute the output from the inputs; to be defined by the subclass."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
 
-    def __call__(self, *args: Any) -> Any:
-        """Run the module on NumPy arrays, or append it to a trace if any argument is a ``Tensor``."""
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Run the module on NumPy arrays, or append it to a trace if any argument is a ``Tensor``.
+
+        ``options``, by name, are passed on to ``forward`` as they are; they hold no arrays.
+        """
         if any(isinstance(argument, Tensor) for argument in args):
-            return self.forward(*args)
-        return eager.run(self, args)
+            return self.forward(*args, **options)
+        return eager.run(self, args, options)
 
     # -- registration -------------------------------------------------------------------------------------------------
 
@@ -249,7 +256,7 @@ class Module:
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"load_state_dict: expected a mapping of names to arrays, got {type(state_dict).__name__}")
         own = dict(self._state())
-        missing = [name for name in own if name not in state_dict]
+        missing = [name for name in own if name not in state_dict and not getattr(own[name], "optional", False)]
         unexpected = [name for name in state_dict if name not in own]
         faults = []
         if strict and unexpected:

@@ -1,4 +1,4 @@
-"""Layers that pass their input on: unchanged, flattened, or with some of it dropped."""
+"""Layers that pass their input on: unchanged or flattened."""
 
 from __future__ import annotations
 
@@ -34,24 +34,3 @@ class Identity(Module):
     def forward(self, x: Any) -> Any:
         """Any shape to the same shape."""
         return x
-
-
-class Dropout(Module):
-    """In training, sets each element to zero with probability ``p`` and scales the others by ``1 / (1 - p)``.
-
-    Source: Srivastava et al., Dropout: A Simple Way to Prevent Neural Networks from Overfitting, JMLR 15, 2014.
-    """
-
-    def __init__(self, p: float = 0.5) -> None:
-        super().__init__()
-        if not 0 <= p <= 1:
-            raise ValueError(f"Dropout: p must lie between 0 and 1, got {p}")
-        self.p = float(p)
-
-    def forward(self, x: Any) -> Any:
-        """Any shape to the same shape."""
-        return F.dropout(x, self.p, self.training)
-
-    def extra_repr(self) -> str:
-        """Return the probability."""
-        return f"p={self.p}"

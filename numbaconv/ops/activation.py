@@ -1,7 +1,8 @@
 """Activation functions, softmax and dropout's relatives; gradients are operators of their own."""
 
 from .arithmetic import multiply_row, scale_row, subtract_row
-from .core import Case, Operator, Spec, apply, as_input, check_floats, dimension, operator, public, shape_of
+from .core import Case, Operator, Spec, apply, dimension, image_sizes, operator, public, shape_of
+from .rectifier import between, checked
 
 
 class _Elementwise(Operator):
@@ -37,6 +38,13 @@ class ReluGrad(_Elementwise):
         return relu_grad(grads[0], y), None
 
 
+class Relu6(_Elementwise):
+    """min(max(x, 0), 6)."""
+
+    def gradient(self, grads, outputs, x):
+        return (between(grads[0], outputs[0], low=0.0, high=6.0, at_low=0.0, at_high=0.0),)
+
+
 class Sigmoid(_Elementwise):
     """1 / (1 + exp(-x))."""
 
@@ -53,11 +61,11 @@ class SigmoidGrad(_Elementwise):
 
 
 tanh_row, tanh_grad = operator(Tanh), operator(TanhGrad)
-relu_row, relu_grad = operator(Relu), operator(ReluGrad)
+relu_row, relu_grad, relu6_row = operator(Relu), operator(ReluGrad), operator(Relu6)
 sigmoid_row, sigmoid_grad = operator(Sigmoid), operator(SigmoidGrad)
 
 #: Activations that convolutions and fully connected layers can apply to their sums.
-FUSABLE = (tanh_row, relu_row, sigmoid_row)
+FUSABLE = (tanh_row, relu_row, relu6_row, sigmoid_row)
 
 
 class _AlongAxis(Operator):
@@ -86,6 +94,17 @@ class SoftmaxGrad(_AlongAxis):
         hy = axis_sum(multiply_row(h, y), axis=axis)
         second = subtract_row(subtract_row(multiply_row(h, grad), multiply_row(h, gy)), multiply_row(grad, hy))
         return softmax_grad(h, y, axis=axis), second
+
+
+class Softmin(_AlongAxis):
+    """exp(-x) over its sum along an axis."""
+
+    def gradient(self, grads, outputs, x, *, axis):
+        return (softmin_grad(grads[0], outputs[0], axis=axis),)
+
+
+class SoftminGrad(_AlongAxis):
+    """y * (sum of grad * y - grad)."""
 
 
 class LogSoftmax(_AlongAxis):
@@ -117,37 +136,53 @@ class AxisSum(_AlongAxis):
 
 
 softmax_row, softmax_grad = operator(Softmax), operator(SoftmaxGrad)
+softmin_row, softmin_grad = operator(Softmin), operator(SoftminGrad)
 log_softmax_row, log_softmax_grad = operator(LogSoftmax), operator(LogSoftmaxGrad)
 axis_sum = operator(AxisSum)
 
 
 def _elementwise(function: str, row: Operator, x):
-    x = as_input(x)
-    check_floats(function, x=x)
-    return apply(row, (x,), {})
+    return apply(row, (checked(function, x),), {})
 
 
-@public(Case({"x": (3, 5)}), Case({"x": (17, 3, 4, 5)}), Case({"x": (7,)}))
+@public(Case({"x": (3, 5)}), Case({"x": (17, 3, 4, 5)}), Case({"x": (7,)}), sizes=image_sizes())
 def tanh(x):
-    """Hyperbolic tangent of every element; error at most 3 units in the last place."""
+    """Hyperbolic tangent of every element; error at most 3 units in the last place.
+
+    Source: PyTorch; LeCun et al., Efficient BackProp, 1998, section 4.4.
+    """
     return _elementwise("tanh", tanh_row, x)
 
 
-@public(Case({"x": (3, 5)}), Case({"x": (17, 3, 4, 5)}))
+@public(Case({"x": (3, 5)}), Case({"x": (17, 3, 4, 5)}), sizes=image_sizes())
 def relu(x):
-    """max(x, 0) of every element; NaN stays NaN (Nair & Hinton 2010)."""
+    """max(x, 0) of every element; NaN stays NaN (Nair & Hinton 2010).
+
+    Source: PyTorch; Nair & Hinton, ICML 2010.
+    """
     return _elementwise("relu", relu_row, x)
 
 
-@public(Case({"x": (3, 5)}), Case({"x": (17, 3, 4, 5)}))
+@public(Case({"x": (17, 3, 5)}), sizes=image_sizes())
+def relu6(x):
+    """min(max(x, 0), 6) of every element; the gradient is zero at both ends and beyond.
+
+    Source: Krizhevsky, Convolutional Deep Belief Networks on CIFAR-10, 2010; PyTorch.
+    """
+    return _elementwise("relu6", relu6_row, x)
+
+
+@public(Case({"x": (3, 5)}), Case({"x": (17, 3, 4, 5)}), sizes=image_sizes())
 def sigmoid(x):
-    """1 / (1 + exp(-x)) of every element; error at most 3 units in the last place."""
+    """1 / (1 + exp(-x)) of every element; error at most 3 units in the last place.
+
+    Source: PyTorch.
+    """
     return _elementwise("sigmoid", sigmoid_row, x)
 
 
 def _along_axis(function: str, row: Operator, x, dim):
-    x = as_input(x)
-    check_floats(function, x=x)
+    x = checked(function, x)
     if dim is None:
         raise ValueError(f"{function}: dim, the dimension along which to normalise, is missing")
     return apply(row, (x,), {"axis": dimension(function, "dim", dim, len(shape_of(x)))})
@@ -156,16 +191,33 @@ def _along_axis(function: str, row: Operator, x, dim):
 @public(
     Case({"x": (3, 5)}, {"dim": 1}), Case({"x": (17, 10)}, {"dim": -1}), Case({"x": (16, 3, 4, 5)}, {"dim": 1}),
     Case({"x": (2, 3, 19)}, {"dim": 2}), Case({"x": (5, 20)}, {"dim": 0}),
+    sizes=image_sizes(dim=1),
 )  # fmt: skip
 def softmax(x, dim=None):
-    """exp(x) / sum(exp(x)) along ``dim``; the maximum is subtracted first, so nothing overflows."""
+    """exp(x) / sum(exp(x)) along ``dim``; the maximum is subtracted first, so nothing overflows.
+
+    Source: PyTorch; Goodfellow et al., Deep Learning, equation 6.29.
+    """
     return _along_axis("softmax", softmax_row, x, dim)
 
 
 @public(
     Case({"x": (3, 5)}, {"dim": 1}), Case({"x": (17, 10)}, {"dim": -1}), Case({"x": (16, 3, 4, 5)}, {"dim": 1}),
     Case({"x": (5, 20)}, {"dim": 0}),
+    sizes=image_sizes(dim=1),
 )  # fmt: skip
 def log_softmax(x, dim=None):
-    """x - log(sum(exp(x))) along ``dim``."""
+    """x - log(sum(exp(x))) along ``dim``.
+
+    Source: PyTorch.
+    """
     return _along_axis("log_softmax", log_softmax_row, x, dim)
+
+
+@public(Case({"x": (17, 10)}, {"dim": -1}), sizes=image_sizes(dim=1))
+def softmin(x, dim=None):
+    """exp(-x) / sum(exp(-x)) along ``dim``.
+
+    Source: PyTorch.
+    """
+    return _along_axis("softmin", softmin_row, x, dim)

@@ -11,6 +11,7 @@ Rows know nothing of backends.  Public functions (``conv2d`` ...) put their argu
 is planned and run at once.  There is no other way to run anything.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,36 +33,72 @@ class Spec(NamedTuple):
         return math.prod(self.shape)
 
 
+Shape = tuple[int, ...]
+#: of an argument: an array, or a list of arrays
+Shapes = Shape | list[Shape]
+
+
 @dataclass(frozen=True)
 class Case:
     """One example call of a public function, for tests, gradient checks and benchmarks.
 
     Attributes:
-        shapes: of the array arguments, by name in order.
+        shapes: of the array arguments, by name in order; a list of shapes for an argument that is a list of arrays.
         arguments: the others.
-        draw: how arrays are drawn that are not normally distributed; see ``draw.py``.
+        draw: how arrays are drawn that are not normally distributed; see ``draw.py``.  A list for a list of arrays.
         batched: the arrays whose first dimension is the batch; none if the batch cannot be another.
     """
 
-    shapes: Mapping[str, tuple[int, ...]]
+    shapes: Mapping[str, Shapes]
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    draw: Mapping[str, Draw] = field(default_factory=dict)
+    draw: Mapping[str, Draw | list[Draw]] = field(default_factory=dict)
     batched: tuple[str, ...] = ("x", "y", "target")
 
-    def arrays(self, rng: np.random.Generator, dtype: Any, batch: int | None = None) -> dict[str, np.ndarray]:
-        """Arrays for the call, with another batch size if one is given."""
-        shapes = self.shapes if batch is None else self.with_batch(batch).shapes
-        return {name: self.draw.get(name, normal)(rng, shape, np.dtype(dtype)) for name, shape in shapes.items()}
+    def arrays(self, rng: np.random.Generator, dtype: Any, batch: int | None = None) -> dict[str, Any]:
+        """Arrays, and lists of them, for the call, with another batch size if one is given."""
+        case = self if batch is None else self.with_batch(batch)
+
+        def drawn(draw: Draw, shape: Shape) -> np.ndarray:
+            return draw(rng, shape, np.dtype(dtype))
+
+        found: dict[str, Any] = {}
+        for name, shapes in case.shapes.items():
+            draw = self.draw.get(name, normal)
+            if isinstance(draw, list):
+                assert isinstance(shapes, list), f"{name}: a list of draws is for a list of arrays"
+                found[name] = [drawn(*pair) for pair in zip(draw, shapes, strict=True)]
+            else:
+                found[name] = each(shapes, functools.partial(drawn, draw))
+        return found
 
     def with_batch(self, batch: int) -> "Case":
         """The case with another batch size."""
-        shapes = {k: (batch, *shape[1:]) if k in self.batched else shape for k, shape in self.shapes.items()}
+
+        def resized(shape: Shape) -> Shape:
+            return (batch, *shape[1:])
+
+        shapes = {k: each(shapes, resized) if k in self.batched else shapes for k, shapes in self.shapes.items()}
         return replace(self, shapes=shapes)
 
+    @property
+    def first_shape(self) -> tuple[int, ...]:
+        """The shape of the first array."""
+        first = next(iter(self.shapes.values()))
+        return first[0] if isinstance(first, list) else first
 
-def image_sizes(**arguments: Any) -> tuple[Case, ...]:
-    """The sizes at which functions of images are measured: 64 of 32x32 pixels, 16 of 56x56."""
-    return tuple(Case({"x": shape}, arguments) for shape in ((64, 32, 32, 32), (16, 64, 56, 56)))
+
+def each(shapes: "Shapes", f: Callable[["Shape"], Any]) -> Any:
+    """``f`` of a shape, or a list of ``f`` of all shapes in a list."""
+    return [f(shape) for shape in shapes] if isinstance(shapes, list) else f(shapes)
+
+
+def image_sizes(*names: str, **arguments: Any) -> tuple[Case, ...]:
+    """The sizes at which functions of images are measured: 64 of 32x32 pixels, 16 of 56x56.
+
+    ``names`` are the arrays of that shape, ``x`` alone by default.
+    """
+    shapes = ((64, 32, 32, 32), (16, 64, 56, 56))
+    return tuple(Case(dict.fromkeys(names or ("x",), shape), arguments) for shape in shapes)
 
 
 class Public(NamedTuple):
@@ -78,6 +115,8 @@ class Operator:
     name: str = ""
     #: output position -> input position whose memory it may take over (parameter updates)
     in_place: dict[int, int] = {}
+    #: the operator that gives the first output alone, run where nothing reads the others
+    alone: "Operator | None" = None
     #: finite at an input of zero: lanes without an image hold zeros
     finite_at_zero: bool = True
 
@@ -126,10 +165,15 @@ FUNCTIONS: dict[str, Public] = {}
 
 
 def operator(cls: type[Operator]) -> Operator:
-    """Put a row into the table, under its class name in snake case, and return it."""
+    """Put a row into the table, under its class name in snake case, and return it.
+
+    A class that is defined once more (a notebook's cell that is run again) takes the place of its former self; raises
+    ValueError for a name that another class has.
+    """
     row = cls()
     row.name = row.name or "".join("_" + c.lower() if c.isupper() else c for c in cls.__name__).lstrip("_")
-    if row.name in OPERATORS:
+    former = type(OPERATORS[row.name]) if row.name in OPERATORS else cls
+    if (former.__module__, former.__qualname__) != (cls.__module__, cls.__qualname__):
         raise ValueError(f"operator {row.name!r} exists already")
     row.__doc__ = cls.__doc__
     OPERATORS[row.name] = row
@@ -242,10 +286,16 @@ def dimension(function: str, name: str, value: Any, rank: int) -> int:
     return found % rank
 
 
+def number(function: str, name: str, value: Any) -> float:
+    """``value`` as a number."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{function}: {name} must be a number, not {value!r}")
+    return float(value)
+
+
 def fraction(function: str, name: str, value: Any) -> float:
     """``value`` as a number between 0 and 1."""
-    if not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{function}: {name} must be a number, not {value!r}")
+    number(function, name, value)
     if not 0.0 <= value <= 1.0:
         raise ValueError(f"{function}: {name} must lie between 0 and 1, not {value}")
     return float(value)

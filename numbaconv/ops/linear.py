@@ -59,11 +59,17 @@ linear_weight_grad = operator(LinearWeightGrad)
     Case({"x": (3, 5), "weight": (4, 5), "bias": (4,)}),
     Case({"x": (33, 37), "weight": (10, 37), "bias": (10,)}),
     Case({"x": (16, 64), "weight": (120, 64)}),
+    sizes=(
+        Case({"x": (64, 512), "weight": (512, 512), "bias": (512,)}),
+        Case({"x": (16, 2048), "weight": (1000, 2048), "bias": (1000,)}),
+    ),
 )
 def linear(x, weight, bias=None):
     """Fully connected layer: x (..., C), weight (K, C), bias (K,) -> (..., K), y = x weight^T + bias.
 
     Raises ValueError for shapes that do not fit, TypeError for dtypes other than float32 and float64 or mixed ones.
+
+    Source: PyTorch; Goodfellow et al., Deep Learning, section 6.1.
     """
     x, weight, bias = as_input(x), as_input(weight), as_input(bias)
     check_floats("linear", x=x, weight=weight, **({} if bias is None else {"bias": bias}))

@@ -166,6 +166,23 @@ class ChannelScale(Operator):
         return (_times(x, multiply_row(weight, inverse_deviation(var, eps=eps))),)
 
 
+class CountUp(Operator):
+    """count + 1, an integer."""
+
+    in_place = {0: 0}
+
+    def shape(self, count: Spec) -> Spec:
+        return count
+
+
+class Reciprocal(Operator):
+    """1 / count as a floating-point number of x's dtype; x is not read."""
+
+    def shape(self, count: Spec, x: Spec) -> Spec:
+        return Spec((), x.dtype)
+
+
+count_up, reciprocal = operator(CountUp), operator(Reciprocal)
 batch_norm_row, batch_norm_grad = operator(BatchNorm), operator(BatchNormGrad)
 normalize, channel_scale = operator(Normalize), operator(ChannelScale)
 
@@ -214,6 +231,7 @@ def _cube(x):
 _STATISTICS = {"running_mean": (5,), "running_var": (5,)}
 _AFFINE = {"weight": (5,), "bias": (5,)}
 _DRAW = {"running_var": positive}
+_OF_THE_BATCH = {"running_mean": None, "running_var": None, "training": True}
 
 
 @public(
@@ -221,6 +239,10 @@ _DRAW = {"running_var": positive}
     Case({"x": (17, 5, 3, 3), **_STATISTICS, **_AFFINE}, {"training": True}, _DRAW),
     Case({"x": (17, 5, 3, 3), **_STATISTICS, **_AFFINE}, draw=_DRAW),
     Case({"x": (33, 20, 6), "running_mean": (20,), "running_var": (20,)}, {"training": True}, _DRAW),
+    sizes=[
+        Case({"x": (n, c, h, h), "weight": (c,), "bias": (c,)}, _OF_THE_BATCH)
+        for n, c, h in ((64, 32, 32), (16, 64, 56))
+    ],
 )
 def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
     """Normalise each channel of x (N, C, ...) to mean 0 and variance 1, then times ``weight`` (C,) plus ``bias`` (C,).
@@ -228,7 +250,10 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
     In training the batch's statistics are used (variance divided by their number), and ``running_mean`` and
     ``running_var``, if given, move by ``momentum`` towards them, the variance divided by one less, as PyTorch counts:
     in place for arrays, at the end of the run for variables in a traced graph.  Else the running statistics are used.
+    ``momentum`` may also be a single number that is calculated in the same trace.
     ValueError for shapes that do not fit or a batch with a single value a channel in training.
+
+    Source: PyTorch; Ioffe & Szegedy, arXiv 1502.03167, algorithm 1.
     """
     x, weight, bias = as_input(x), as_input(weight), as_input(bias)
     running_mean, running_var = as_input(running_mean), as_input(running_var)
@@ -251,19 +276,34 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
     if count <= 1:
         raise ValueError(f"batch_norm: training needs more than one value a channel, x has shape {shape}")
     y, mean, var = apply(batch_norm_row, (x, weight, bias), {"eps": float(eps)})
-    _move(running_mean, mean, momentum, 1.0, x)
-    _move(running_var, var, momentum, count / (count - 1), x)
+    move_running(running_mean, mean, momentum, 1.0, x)
+    move_running(running_var, var, momentum, count / (count - 1), x)
     return y
 
 
-def _move(running, new, momentum: float, factor: float, x) -> None:
+def move_running(running, new, momentum, factor: float, x) -> None:
     """running <- (1 - momentum) running + momentum * factor * new."""
     if running is None:
         return
     if is_traced(x):
         leaf = x.graph.leaf(running)
-        x.graph.update(leaf, leaf * (1.0 - momentum) + new * (momentum * factor))
+        if is_traced(momentum):
+            x.graph.update(leaf, leaf + (new * factor - leaf) * momentum)
+        else:
+            x.graph.update(leaf, leaf * (1.0 - momentum) + new * (momentum * factor))
     else:
         target = running.data if hasattr(running, "trainable") else running
         target *= 1.0 - momentum
         target += (momentum * factor) * new
+
+
+def count_batch(count, x):
+    """Count a batch in ``count`` (), int64: at the end of the run inside a trace, at once else; 1 / the new count."""
+    if is_traced(x):
+        leaf = x.graph.leaf(count)
+        new = count_up(leaf)
+        x.graph.update(leaf, new)
+        return reciprocal(new, x)
+    target = count.data if hasattr(count, "trainable") else count
+    target += 1
+    return 1.0 / int(target)

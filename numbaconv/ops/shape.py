@@ -51,7 +51,10 @@ channel_broadcast = operator(ChannelBroadcast)
 
 @public(Case({"x": (3, 4, 5)}, {"shape": (6, -1)}, batched=()), Case({"x": (17, 3, 4, 2)}, {"shape": (-1, 24)}))
 def reshape(x, shape):
-    """``x`` under another shape with as many elements; one dimension may be -1.  ValueError if it does not fit."""
+    """``x`` under another shape with as many elements; one dimension may be -1.  ValueError if it does not fit.
+
+    Source: PyTorch.
+    """
     x = as_input(x)
     check_floats("reshape", x=x)
     shape = tuple(shape) if isinstance(shape, (tuple, list, np.ndarray)) else (shape,)
@@ -66,7 +69,10 @@ def reshape(x, shape):
 
 @public(Case({"x": (3, 4, 2, 5)}), Case({"x": (17, 2, 3, 3)}), Case({"x": (2, 3, 4)}, {"start_dim": 0}))
 def flatten(x, start_dim=0, end_dim=-1):
-    """Dimensions ``start_dim`` to ``end_dim`` of ``x`` as one (torch.flatten)."""
+    """Dimensions ``start_dim`` to ``end_dim`` of ``x`` as one (torch.flatten).
+
+    Source: PyTorch.
+    """
     x = as_input(x)
     shape = shape_of(x)
     rank = max(len(shape), 1)

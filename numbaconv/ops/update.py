@@ -51,6 +51,8 @@ def sgd_update(parameter, gradient, momentum_buffer, hyper, nesterov=False):
 
     Returns (parameter, momentum_buffer).  The buffer starts at zero; PyTorch, which starts it at the first gradient,
     agrees wherever dampening is zero.
+
+    Source: PyTorch; Sutskever et al., ICML 2013.
     """
     parameter, gradient, momentum_buffer, hyper = map(as_input, (parameter, gradient, momentum_buffer, hyper))
     _check("sgd_update", 4, hyper, parameter=parameter, gradient=gradient, momentum_buffer=momentum_buffer)
@@ -62,6 +64,8 @@ def adam_update(parameter, gradient, m, v, hyper, decoupled=False):
     """One step of Adam, or of AdamW if ``decoupled``; hyper is float64 [lr, beta1, beta2, eps, weight_decay, step].
 
     ``step`` counts from 1.  Returns (parameter, m, v).
+
+    Source: PyTorch; Kingma & Ba, arXiv 1412.6980, algorithm 1; Loshchilov & Hutter, arXiv 1711.05101.
     """
     parameter, gradient, m, v, hyper = map(as_input, (parameter, gradient, m, v, hyper))
     _check("adam_update", 6, hyper, parameter=parameter, gradient=gradient, m=m, v=v)

@@ -14,8 +14,10 @@ def pad_pairs(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) 
     count = len(kernel)
     if padding == "valid":
         return ((0, 0),) * count
+    reach = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+    if padding == "full":
+        return tuple((r, r) for r in reach)
     if padding == "same":
-        reach = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
         return tuple((r // 2, r - r // 2) for r in reach)
     if np.ndim(padding) == 2:
         return tuple((int(a), int(b)) for a, b in padding)
@@ -92,8 +94,46 @@ def products(arguments: dict[str, Any]) -> int:
     return int(np.prod(np.shape(arguments["weight"])[1:])) + 1
 
 
+def convolve(x: Any, weight: Any, *args: Any, **kwargs: Any) -> Array:
+    """``conv`` with the taps in the opposite order."""
+    weight = wide(weight)
+    return conv(x, np.flip(weight, tuple(range(2, weight.ndim))), *args, **kwargs)
+
+
+def conv_transpose(
+    x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1,
+    dilation: Any = 1, algo: str = "",
+) -> Array:  # fmt: skip
+    """Every pixel puts its filter, times its number, into the result; the borders are cut off at the end."""
+    x, weight = wide(x), wide(weight)
+    kernel = weight.shape[2:]
+    count = len(kernel)
+    stride, padding, further, dilation = (each(v, count) for v in (stride, padding, output_padding, dilation))
+    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    whole = [(n - 1) * s + r + f for n, s, r, f in zip(x.shape[2:], stride, reach, further, strict=True)]
+    per_group = weight.shape[1]
+    y = np.zeros((len(x), per_group * groups, *whole))
+    for position in itertools.product(*(range(n) for n in x.shape[2:])):
+        window = tuple(
+            slice(i * s, i * s + r, d) for i, s, r, d in zip(position, stride, reach, dilation, strict=True)
+        )
+        for c in range(len(weight)):
+            g = c // (len(weight) // groups)
+            number = x[(slice(None), c, *position)].reshape(-1, *[1] * (count + 1))
+            y[(slice(None), slice(g * per_group, (g + 1) * per_group), *window)] += number * weight[c]
+    y = y[(slice(None), slice(None), *(slice(p, n - p) for p, n in zip(padding, whole, strict=True)))]
+    return y if bias is None else y + wide(bias).reshape(-1, *[1] * count)
+
+
+def products_back(arguments: dict[str, Any]) -> int:
+    """Products that at most meet in one place of a transposed convolution."""
+    return int(np.prod(np.shape(arguments["weight"])))
+
+
 for dimensions in (1, 2, 3):
     reference(f"conv{dimensions}d", terms=products)(unbatched(conv, dimensions))
+    reference(f"convolve{dimensions}d", terms=products)(unbatched(convolve, dimensions))
+    reference(f"conv_transpose{dimensions}d", terms=products_back)(unbatched(conv_transpose, dimensions))
 
 
 @reference("linear", terms=products)

@@ -45,17 +45,24 @@ def largest(values: list[Array]) -> tuple[Array, Array]:
     return np.take_along_axis(stack, which[None], 0)[0], which
 
 
-def max_pool(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
-    x = wide(x)
-    out, places = pool_windows(x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
-    y = np.full((*x.shape[:2], *out), -np.inf)
+def pool_largest(x: Array, out: tuple[int, ...], places: list[tuple], return_indices: bool) -> Any:
+    """The largest number of each window and where in the plane it stands, counted in C order."""
+    y, indices = np.full((*x.shape[:2], *out), -np.inf), np.zeros((*x.shape[:2], *out), np.int64)
     for position, inside, _ in places:
         if inside:
-            y[(slice(None), slice(None), *position)] = largest([x[(slice(None), slice(None), *i)] for i in inside])[0]
-    return y
+            at = (slice(None), slice(None), *position)
+            y[at], which = largest([x[(slice(None), slice(None), *i)] for i in inside])
+            indices[at] = np.ravel_multi_index(np.array(inside).T, x.shape[2:])[which]
+    return (y, indices) if return_indices else y
 
 
-def max_pool_grad(grad, x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+def max_pool(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    x = wide(x)
+    out, places = pool_windows(x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
+    return pool_largest(x, out, places, return_indices)
+
+
+def max_pool_grad(grad, x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
     """Each gradient goes to the first largest place of its window."""
     grad, x = wide(grad), wide(x)
     by_x = np.zeros_like(x)
@@ -76,9 +83,39 @@ def avg_pool(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_incl
     y = np.zeros((*x.shape[:2], *out))
     for position, inside, padded in places:
         divisor = divisor_override or (padded if count_include_pad else max(1, len(inside)))
-        y[(slice(None), slice(None), *position)] = (
-            sum((x[(slice(None), slice(None), *i)] for i in inside), np.zeros(x.shape[:2])) / divisor
-        )
+        y[(slice(None), slice(None), *position)] = pool_sum(x, inside) / divisor
+    return y
+
+
+def pool_sum(x: Array, inside: list[tuple]) -> Array:
+    return sum((x[(slice(None), slice(None), *i)] for i in inside), np.zeros(x.shape[:2]))
+
+
+def adaptive_windows(size: tuple[int, ...], output_size: Any) -> tuple[tuple[int, ...], list[tuple]]:
+    """As ``pool_windows`` for windows from floor(o n / m) to ceil((o + 1) n / m)."""
+    given = output_size if np.ndim(output_size) or isinstance(output_size, tuple) else (output_size,) * len(size)
+    out = tuple(n if m is None else m for n, m in zip(size, given, strict=True))
+    found = []
+    for position in itertools.product(*(range(m) for m in out)):
+        axes = [
+            range(math.floor(o * n / m), math.ceil((o + 1) * n / m))
+            for o, n, m in zip(position, size, out, strict=True)
+        ]
+        found.append((position, list(itertools.product(*axes)), math.prod(map(len, axes))))
+    return out, found
+
+
+def adaptive_max_pool(x, output_size, return_indices=False):
+    x = wide(x)
+    return pool_largest(x, *adaptive_windows(x.shape[2:], output_size), return_indices)
+
+
+def adaptive_avg_pool(x, output_size):
+    x = wide(x)
+    out, places = adaptive_windows(x.shape[2:], output_size)
+    y = np.zeros((*x.shape[:2], *out))
+    for position, inside, count in places:
+        y[(slice(None), slice(None), *position)] = pool_sum(x, inside) / count
     return y
 
 
@@ -87,6 +124,13 @@ def window(arguments: dict[str, Any]) -> int:
     return math.prod(each(arguments["kernel_size"], np.ndim(arguments["x"]) - 2))
 
 
+def plane(arguments: dict[str, Any]) -> int:
+    """Numbers in a plane: as many as a window can hold."""
+    return math.prod(np.shape(arguments["x"])[2:])
+
+
 for dimensions in (1, 2, 3):
     reference(f"max_pool{dimensions}d", terms=window)(unbatched(max_pool, dimensions))
     reference(f"avg_pool{dimensions}d", terms=window)(unbatched(avg_pool, dimensions))
+    reference(f"adaptive_max_pool{dimensions}d")(unbatched(adaptive_max_pool, dimensions))
+    reference(f"adaptive_avg_pool{dimensions}d", terms=plane)(unbatched(adaptive_avg_pool, dimensions))

@@ -12,7 +12,7 @@ from .lowering import BATCH, PLAIN, lowering
 from .math import exp
 from .native import Pointer, kernel
 from .target import LANES
-from .vector import first_lanes, load_first, maximum, reduce_add, reduce_max, splat, store_first, where
+from .vector import first_lanes, load_first, maximum, minimum, reduce_add, reduce_max, splat, store_first, where
 
 
 @elementwise("tanh", costly=True)
@@ -35,6 +35,11 @@ def relu_grad(g, y):
     return where(y <= 0.0, 0.0, g)
 
 
+@elementwise("relu6")
+def relu6(x):
+    return minimum(6.0, maximum(0.0, x))
+
+
 @elementwise("sigmoid", costly=True)
 def sigmoid(x):
     return vector_math.sigmoid(x)
@@ -45,7 +50,7 @@ def sigmoid_grad(g, y):
     return g * (y * (1.0 - y))
 
 
-ACTIVATIONS = {"tanh": tanh, "relu": relu, "sigmoid": sigmoid}
+ACTIVATIONS = {"tanh": tanh, "relu": relu, "relu6": relu6, "sigmoid": sigmoid}
 
 
 # ------------------------------------------------------------------------------------------------ along an axis
@@ -57,9 +62,11 @@ def along_axis(T, function, across):
 
     ``across``: inner is 1 and the axis itself lies in lanes; else the lanes hold inner elements.
     """
-    softmax, log_softmax, softmax_grad = function == "softmax", function == "log_softmax", function == "softmax_grad"
-    log_softmax_grad = function == "log_softmax_grad"
+    softmin = function.startswith("softmin")
+    softmax, softmax_grad = function in ("softmax", "softmin"), function in ("softmax_grad", "softmin_grad")
+    log_softmax, log_softmax_grad = function == "log_softmax", function == "log_softmax_grad"
     forward = softmax or log_softmax
+    sign = -1.0 if softmin else 1.0
     infinity = math.inf
 
     def lanes_apart(begin, end, block: int, first: int, x: Pointer, other: Pointer, y: Pointer, n: int, inner: int):
@@ -69,25 +76,29 @@ def along_axis(T, function, across):
                 top = splat(x, -infinity)
                 if forward:
                     for c in range(n):
-                        v = load_first(x, at + c * inner, left)
+                        v = sign * load_first(x, at + c * inner, left)
                         top = where(v != v, v, maximum(top, v))
                 total = splat(x, 0.0)
                 for c in range(n):
                     v = load_first(x, at + c * inner, left)
                     if forward:
-                        v = exp(v - top)
+                        v = exp(sign * v - top)
+                        if softmax:
+                            store_first(y, at + c * inner, v, left)
                     elif softmax_grad:
                         v = v * load_first(other, at + c * inner, left)
                     total = total + v
                 shift = top + vector_math.log(total) if log_softmax else total
+                if softmax:
+                    shift = 1.0 / total
                 for c in range(n):
-                    v = load_first(x, at + c * inner, left)
+                    v = load_first(y if softmax else x, at + c * inner, left)
                     if softmax:
-                        v = exp(v - top) / total
+                        v = v * shift
                     elif log_softmax:
                         v = v - shift
                     elif softmax_grad:
-                        v = load_first(other, at + c * inner, left) * (v - total)
+                        v = sign * load_first(other, at + c * inner, left) * (v - total)
                     elif log_softmax_grad:
                         v = v - exp(load_first(other, at + c * inner, left)) * total
                     else:
@@ -100,14 +111,14 @@ def along_axis(T, function, across):
             top = splat(x, -infinity)
             if forward:
                 for c in range(0, n, LANES):
-                    v = where(first_lanes(n - c), load_first(x, at + c, n - c), -infinity)
+                    v = where(first_lanes(n - c), sign * load_first(x, at + c, n - c), -infinity)
                     top = where(v != v, v, maximum(top, v))
                 top = splat(x, reduce_max(top))
             total = splat(x, 0.0)
             for c in range(0, n, LANES):
                 v = load_first(x, at + c, n - c)
                 if forward:
-                    v = where(first_lanes(n - c), exp(v - top), 0.0)
+                    v = where(first_lanes(n - c), exp(sign * v - top), 0.0)
                 elif softmax_grad:
                     v = v * load_first(other, at + c, n - c)
                 total = total + v
@@ -116,11 +127,11 @@ def along_axis(T, function, across):
             for c in range(0, n, LANES):
                 v = load_first(x, at + c, n - c)
                 if softmax:
-                    v = exp(v - top) / total
+                    v = exp(sign * v - top) / total
                 elif log_softmax:
                     v = v - shift
                 elif softmax_grad:
-                    v = load_first(other, at + c, n - c) * (v - total)
+                    v = sign * load_first(other, at + c, n - c) * (v - total)
                 elif log_softmax_grad:
                     v = v - exp(load_first(other, at + c, n - c)) * total
                 else:
@@ -137,7 +148,7 @@ def _along_batch_or_plain(node):
 
 
 @lowering(
-    "softmax", "log_softmax", "softmax_grad", "log_softmax_grad", "axis_sum",
+    "softmax", "softmin", "softmin_grad", "log_softmax", "softmax_grad", "log_softmax_grad", "axis_sum",
     inputs=_along_batch_or_plain, outputs=_along_batch_or_plain,
 )  # fmt: skip
 def lower_along_axis(program, node, inputs, outputs):

@@ -5,7 +5,7 @@ from .lowering import PLAIN, ceil_div, lowering
 from .math import exp, log
 from .native import Pointer, kernel
 from .target import LANES
-from .vector import load_first, reduce_add, splat, sqrt, store_first
+from .vector import absolute, load_first, maximum, minimum, reduce_add, reduce_max, splat, sqrt, store_first, where
 
 
 @elementwise("add")
@@ -36,6 +36,51 @@ def exp_of(x):
 @elementwise("log", costly=True)
 def log_of(x):
     return log(x)
+
+
+@elementwise("sqrt")
+def sqrt_of(x):
+    return sqrt(x)
+
+
+@elementwise("pow", costly=True)
+def pow_of(x, exponent):
+    return exp(exponent * log(x))
+
+
+@elementwise("signed")
+def signed(v, x):
+    return where(x < 0.0, -v, where(x == 0.0, 0.0, v))
+
+
+@elementwise("maximum")
+def larger(x, y):
+    return where(x != x, x, maximum(x, y))
+
+
+@elementwise("minimum")
+def smaller(x, y):
+    return where(x != x, x, minimum(x, y))
+
+
+@elementwise("not_below")
+def not_below(v, x, y):
+    return where(x < y, 0.0, where(x == y, 0.5 * v, v))
+
+
+@elementwise("x_log_x")
+def x_log_x(x):
+    return where(x == 0.0, 0.0, x * log(x))
+
+
+@elementwise("binary_cross_entropy", costly=True)
+def binary_cross_entropy(x, target):
+    return (target - 1.0) * maximum(-100.0, log(1.0 - x)) - target * maximum(-100.0, log(x))
+
+
+@elementwise("binary_cross_entropy_grad")
+def binary_cross_entropy_grad(g, x, target):
+    return g * (x - target) / maximum(1e-12, (1.0 - x) * x)
 
 
 @elementwise("scale")
@@ -70,25 +115,34 @@ SUM_UNIT = 8192  # elements that one unit of a sum adds up
 
 
 @kernel
-def partial_sums(T):
-    """The sum of every ``SUM_UNIT`` elements; a unit is one of them."""
+def partial_sums(T, function):
+    """The sum, the sum of squares or the largest magnitude of every ``SUM_UNIT`` elements; a unit is one of them."""
+    squares, largest = function == "sum_of_squares", function == "largest"
 
     def loop(begin, end, block: int, first: int, x: Pointer, y: Pointer, n: int):
         for unit in range(begin, end):
             total = splat(x, 0.0)
             for i in range(unit * SUM_UNIT, min(n, (unit + 1) * SUM_UNIT), LANES):
-                total = total + load_first(x, i, n - i)
-            y[unit] = reduce_add(total)
+                v = load_first(x, i, n - i)
+                if largest:
+                    total = where(total != total, total, maximum(total, absolute(v)))
+                elif squares:
+                    total = total + v * v
+                else:
+                    total = total + v
+            y[unit] = reduce_max(total) if largest else reduce_add(total)
 
     return loop
 
 
-@lowering("sum", inputs=(PLAIN,), outputs=(PLAIN,))
+@lowering("sum", "sum_of_squares", "largest", inputs=(PLAIN,), outputs=(PLAIN,))
 def lower_sum(program, node, inputs, outputs):
     x, y = inputs[0], outputs[0]
+    function = node.op.name
     while x.elements > SUM_UNIT:
         units = ceil_div(x.elements, SUM_UNIT)
         part = program.whole(x.dtype, units)
-        program.step(partial_sums(x.dtype), (x,), (part,), (x.elements,), units)
+        program.step(partial_sums(x.dtype, function=function), (x,), (part,), (x.elements,), units)
         x = part
-    program.step(partial_sums(x.dtype), (x,), (y,), (x.elements,), 1)
+        function = "largest" if function == "largest" else "sum"
+    program.step(partial_sums(x.dtype, function=function), (x,), (y,), (x.elements,), 1)

@@ -13,9 +13,11 @@ import math
 
 from numba import njit
 
-from . import depthwise, gathered, geometry, pointwise, winograd
+from . import depthwise, geometry
 from .activation import ACTIVATIONS
-from .filter import filter_strides
+from .algorithm import FORWARD, GENERAL, INPUT, WEIGHTS, Convolution, Offer, algorithm, append_steps
+from .filter import FilterStrides, filter_strides
+from .frame import padded, worth_padding
 from .geometry import inside, taps_at, three
 from .lowering import (
     BATCH,
@@ -24,14 +26,16 @@ from .lowering import (
     FILTER_LINES_TRANSPOSED,
     FILTER_TRANSPOSED,
     PLAIN,
+    Buffer,
     ceil_div,
     lowering,
 )
 from .native import Ints, Pointer, kernel
 from .panel import choose_tile, make_panel, tiles_along_vectors
+from .partial import add_partials
 from .target import LANES
 from .tile import lane_sum, product, product_first
-from .turn import turned
+from .turn import exchange, turned
 from .vector import at, load, load_first, store, store_first
 
 #: What one pass of the weight gradient may touch: most of a first-level cache.
@@ -45,9 +49,6 @@ PART_BYTES = 512 * 1024
 
 #: Fewer lines (rows of output pixels, or of a filter) are cut into parts of the output channels, for several threads.
 FEW_LINES = 8
-
-#: Filters whose input channels lie so far apart, pages of memory, are read tile by tile, as often as possible.
-FAR_BYTES = 8 * 1024
 
 #: How far ahead turned pixels and their gradients are asked for: a tile's channels of a pixel are few lines, far from
 #: the next pixel's, and no prefetcher of a CPU follows such steps.
@@ -273,28 +274,6 @@ def correlate_weights(T, form, rows, vectors, row_tail, vector_tail, merge):
 
 
 @kernel
-def sum_groups(T):
-    """Ordered sum of the groups' partial weight gradients, put into the order (out, in, taps); a unit is an output."""
-    zero = T.type(0)
-
-    def loop(
-        begin, end, block: int, first: int, p: Pointer, w: Pointer,
-        groups: int, group_stride: int, outputs: int, inputs: int, taps: int,
-        conv_group: int, p_output: int, p_input: int, p_tap: int,
-    ):  # fmt: skip
-        for o in range(begin, end):
-            base = (o // outputs) * conv_group + (o % outputs) * p_output
-            for i in range(inputs):
-                for t in range(taps):
-                    total = zero
-                    for g in range(groups):
-                        total += p[g * group_stride + base + i * p_input + t * p_tap]
-                    w[(o * inputs + i) * taps + t] = total
-
-    return loop
-
-
-@kernel
 def outer_sums(T, rows, vectors, tail):
     """Weight gradient of a fully connected layer over the whole batch; a unit is a tile of output features.
 
@@ -321,25 +300,6 @@ def outer_sums(T, rows, vectors, tail):
 # ------------------------------------------------------------------------------------------------ lowering
 
 
-def _geometry(attrs, spatial: int):
-    """Stride, padding before, dilation as triples; fully connected layers have no spatial dimension."""
-    if not spatial:
-        return (1, 1, 1), (0, 0, 0), (1, 1, 1), 1
-    before = [p[0] for p in attrs["padding"]]
-    return three(attrs["stride"], 1), three(before, 0), three(attrs["dilation"], 1), attrs["groups"]
-
-
-def _padding(node) -> tuple[int, ...]:
-    """Padding before and after all dimensions."""
-    return tuple(p for pair in node.attrs.get("padding", ()) for p in pair)
-
-
-def _dimensions(out_sizes, in_sizes, kernel_, stride, before, dilation):
-    """A forward pass's dimensions as ``correlate`` reads them."""
-    sizes = zip(out_sizes, in_sizes, kernel_, stride, before, dilation, strict=True)
-    return [(o, i, k, 1, 1, s, d, -p, d) for o, i, k, s, p, d in sizes]
-
-
 def _part(outputs: int, tile: int, lines: int) -> int:
     """Output channels, in whole tiles, that a unit takes of a line, if there are so many lines in a batch."""
     parts = 1 if lines >= FEW_LINES else 2 * ceil_div(FEW_LINES, 2 * lines)
@@ -352,131 +312,92 @@ def _row_strides(sizes, channels: int, lanes: int) -> tuple[int, int, int]:
     return sizes[1] * sizes[2] * column, sizes[2] * column, column
 
 
-def _correlate(program, x, w, bias, y, dimensions, w_strides, groups, activation, flops):
+def _pixel_runs(widths: tuple[int, ...]) -> list[tuple[int, int]]:
+    """The pixels of a row that ``correlate`` takes together, longest first: (length, how often)."""
+    w_out, w_in, phases, index_step, tap_stride = widths[0], widths[1], widths[3], widths[5], widths[6]
+    found: dict[int, int] = {1: 0}
+    for phase in range(phases):
+        start, _, count = taps_at.py_func(widths, phase)
+        pixels = ceil_div(w_out - phase, phases)
+        reach = (count - 1) * tap_stride
+        inner = max(0, ceil_div(-(start + min(0, reach)), index_step))
+        outer = min(pixels, (w_in - 1 - max(0, reach) - start) // index_step + 1)
+        together = max(0, outer - inner) if count else 0
+        found[together] = found.get(together, 0) + (together > 0)
+        found[1] += pixels - together
+    return sorted(((length, often) for length, often in found.items() if length), reverse=True)
+
+
+@algorithm(FORWARD, INPUT, name="direct", rank=GENERAL)
+def offer_rows(c: Convolution) -> Offer:
+    return lambda: _correlate(c)
+
+
+def _correlate(c: Convolution) -> None:
     """Append the step of a forward pass or input gradient."""
-    if depthwise.serves(x.channels, y.channels, groups, dimensions[1][2] * dimensions[2][2]):
-        depthwise.correlate(program, x, w, bias, y, dimensions, activation, flops)
-        return
+    x, y, dimensions = c.x, c.y, c.dimensions
+    if worth_padding(c):
+        x, dimensions = padded(c)
+    w_strides = filter_strides(c.w, y.lanes, c.groups, c.transposed)
     images = y.lanes > 1
-    depth, outputs = x.channels // groups, y.channels // groups
-    widths = dimensions[2]
-    padded = max(0, min(widths[0], widths[2] - 1)) if widths[7] else 0
-    pixels = ceil_div(widths[0], widths[3])
-    interior = [(max(pixels - padded, 0), 1), (1, min(padded, pixels))]
+    depth, outputs = x.channels // c.groups, y.channels // c.groups
+    runs = _pixel_runs(dimensions[2])
     itemsize, part, taps = y.dtype.itemsize, outputs, math.prod(d[2] for d in dimensions)
     if images:
-        rows, vectors = choose_tile(itemsize, outputs, interior, taps * depth, cut_rows=True)
-        if groups == 1:
+        rows, vectors = choose_tile(itemsize, outputs, runs, taps * depth, cut_rows=True)
+        if c.groups == 1:
             part = _part(outputs, rows, y.blocks * dimensions[0][0] * dimensions[1][0])
-            if w_strides.depth * itemsize >= FAR_BYTES:
-                part = rows
     else:
-        runs = [(ceil_div(outputs, LANES), 1)]
-        rows, vectors = choose_tile(itemsize, interior[0][0] or 1, runs, taps * depth, cut_rows=False, overlap=True)
-        if groups == 1:
+        channels = [(ceil_div(outputs, LANES), 1)]
+        rows, vectors = choose_tile(itemsize, runs[0][0], channels, taps * depth, cut_rows=False, overlap=True)
+        if c.groups == 1:
             filters = taps * depth * itemsize  # bytes for a channel
             tile = vectors * LANES
             part = min(outputs, max(1, PART_BYTES // (filters * tile)) * tile)
     kernel_ = correlate(
         y.dtype, images=images, rows=rows, vectors=vectors,
         tail=outputs % rows if images else ceil_div(outputs, LANES) % vectors,
-        activation=activation, bias=bias is not None,
+        activation=c.activation, bias=c.bias is not None,
     )  # fmt: skip
+    w = c.w
+    if images and c.transposed and c.groups == 1:
+        w, w_strides = _exchanged(c)
     in_sizes = tuple(d[1] for d in dimensions)
     constants = (
         *dimensions[0], *dimensions[1], *dimensions[2],
         *_row_strides(in_sizes, x.channels, x.lanes), x.lanes,
         *w_strides[:5],
-        groups, depth, outputs, y.lanes, w_strides.group, part,
+        c.groups, depth, outputs, y.lanes, w_strides.group, part,
     )  # fmt: skip
     units = dimensions[0][0] * dimensions[1][0] * ceil_div(outputs, part)
     # Without a bias the operand is still there, and not read.
-    program.step(kernel_, (x, w, bias or w), (y,), constants, units, flops=flops)
+    c.program.step(kernel_, (x, w, c.bias or w), (y,), constants, units, flops=c.flops)
 
 
-def _layouts(node):
-    return BATCH, FILTER if node.attrs.get("groups", 1) == 1 else FILTER_LINES, PLAIN
+def _exchanged(c: Convolution) -> tuple[Buffer, FilterStrides]:
+    """The filter [out][taps][in] of an input gradient as [in][taps][out].
+
+    A tile sums over the outputs and so reads a few long lines, as in a forward pass, instead of pieces of many.
+    """
+    outputs, inputs = c.w.shape[:2]
+    taps = math.prod(c.filter_size)
+    w = c.program.whole(c.w.dtype, c.w.elements)
+    c.program.step(exchange(w.dtype), (c.w,), (w,), (outputs, taps, inputs), ceil_div(inputs, LANES))
+    _, height, width = c.filter_size
+    return w, FilterStrides(height * width * outputs, width * outputs, outputs, 1, taps * outputs, 0)
 
 
-@lowering("conv", "linear", inputs=_layouts, outputs=(BATCH,))
-def lower_conv(program, node, inputs, outputs):
-    x, w, *rest = inputs
-    y = outputs[0]
-    stride, before, dilation, groups = _geometry(node.attrs, len(y.spatial))
-    bias, activation = rest[0] if rest else None, node.attrs.get("activation")
-    plan = winograd.choose(program, node.attrs, w, x, y)
-    if plan:
-        winograd.correlate(program, plan, x, w, bias, y, before[1:], False, activation, node.flops)
-        return
-    kernel_ = three(w.shape[2:], 1)
-    strides = filter_strides(w, y.lanes, groups)
-    if pointwise.serves(y.lanes, kernel_, _padding(node), groups, stride, y.spatial):
-        pointwise.correlate(program, x, w, bias, y, strides, stride, activation, node.flops)
-        return
-    dimensions = _dimensions(three(y.spatial, 1), three(x.spatial, 1), kernel_, stride, before, dilation)
-    _correlate(program, x, w, bias, y, dimensions, strides, groups, activation, node.flops)
+@algorithm(WEIGHTS, name="direct", rank=GENERAL)
+def offer_weight_rows(c: Convolution) -> Offer:
+    return lambda: _correlate_weights(c)
 
 
-def _input_grad_layouts(node):
-    """A depthwise filter has nothing to transpose."""
-    grad, weight = node.inputs
-    groups = node.attrs.get("groups", 1)
-    if groups == 1:
-        return BATCH, FILTER_TRANSPOSED
-    alone = depthwise.serves(weight.shape[1] * groups, grad.shape[1], groups, math.prod(three(weight.shape[2:], 1)[1:]))
-    return BATCH, FILTER_LINES if alone else FILTER_LINES_TRANSPOSED
-
-
-@lowering("conv_input_grad", "linear_input_grad", inputs=_input_grad_layouts, outputs=(BATCH,))
-def lower_conv_input_grad(program, node, inputs, outputs):
-    g, w = inputs
-    x = outputs[0]
-    stride, before, dilation, groups = _geometry(node.attrs, len(x.spatial))
-    plan = winograd.choose(program, node.attrs, w, g, x)
-    if plan:
-        padding = [winograd.TAPS - 1 - p for p in before[1:]]
-        winograd.correlate(program, plan, g, w, None, x, padding, True, None, node.flops)
-        return
-    kernel_ = three(w.shape[2:], 1)
-    strides = filter_strides(w, x.lanes, groups, transposed=True)
-    if pointwise.serves(x.lanes, kernel_, _padding(node), groups, stride, g.spatial):
-        pointwise.correlate_input(program, g, w, x, strides, stride, node.flops)
-        return
-    dimensions = []
-    for o, i, k, s, d, p in zip(
-        three(x.spatial, 1), three(g.spatial, 1), kernel_, stride, dilation, before, strict=True
-    ):
-        common = math.gcd(s, d)
-        dimensions.append((o, i, k, s, s // common, 1, -(d // common), p, d))
-    _correlate(program, g, w, None, x, dimensions, strides, groups, None, node.flops)
-
-
-@lowering("conv_weight_grad", inputs=(BATCH, BATCH), outputs=(PLAIN,))
-def lower_conv_weight_grad(program, node, inputs, outputs):
-    g, x = inputs
-    w = outputs[0]
-    stride, before, dilation, groups = _geometry(node.attrs, len(x.spatial))
-    plan = winograd.choose(program, node.attrs, w, x, g, weights=True)
-    if plan:
-        winograd.correlate_weights(program, plan, g, x, w, before[1:], node.flops)
-        return
-    kernel_ = three(w.shape[2:], 1)
-    out_sizes, in_sizes = three(g.spatial, 1), three(x.spatial, 1)
-    if depthwise.serves(x.channels, g.channels, groups, kernel_[1] * kernel_[2]):
-        dimensions = _dimensions(out_sizes, in_sizes, kernel_, stride, before, dilation)
-        partials, copies, strides = depthwise.correlate_weights(program, x, g, dimensions, node.flops)
-        _sum_copies(program, partials, copies, w, (1, 1, math.prod(kernel_)), strides)
-        return
-    if pointwise.serves_weights(x.lanes, kernel_, _padding(node), groups, x.channels):
-        pointwise.correlate_weights(program, x, g, w, stride, node.flops)
-        return
+def _correlate_weights(c: Convolution) -> None:
+    """Append the steps of a weight gradient."""
+    x, g, groups = c.x, c.y, c.groups
+    stride, before, dilation, kernel_ = c.stride, c.before, c.dilation, c.filter_size
+    out_sizes, in_sizes = c.sizes
     images = x.lanes > 1
-    if gathered.serves(x.lanes, kernel_, x.channels, groups, dilation):
-        partials, strides = gathered.correlate_weights(
-            program, x, g, out_sizes, in_sizes, kernel_, stride, before, dilation, node.flops
-        )
-        _sum_groups(program, partials, w, (g.channels, x.channels, math.prod(kernel_)), strides)
-        return
     depth, per_group, taps = x.channels // groups, g.channels // groups, math.prod(kernel_)
     line = ceil_div(depth, LANES) * LANES
     form = "images" if images else "channels"
@@ -502,7 +423,7 @@ def lower_conv_weight_grad(program, node, inputs, outputs):
         row_tail, vector_tail = per_group % rows, run % vectors
         p_output, p_tap, p_input, p_group = taps * line, line, 1, per_group * taps * line
         p_row, partial = p_output, g.channels * taps * line
-    partials = program.per_group(x, partial)
+    partials = c.program.per_group(x, partial)
     part = _part(per_group, rows if images else vectors * LANES, kernel_[0] * kernel_[1] * partials.copies)
     # what a tile reads of the gradient stays in the first-level cache while the input passes by
     row_bytes = out_sizes[2] * x.lanes * itemsize * (rows + vectors if images else per_group + rows)
@@ -513,7 +434,7 @@ def lower_conv_weight_grad(program, node, inputs, outputs):
     kernel_grad = correlate_weights(
         x.dtype, form=form, rows=rows, vectors=vectors, row_tail=row_tail, vector_tail=vector_tail, merge=merge
     )
-    source, channels = (turned(program, x), line) if form == "turned" else (x, x.channels)
+    source, channels = (turned(c.program, x), line) if form == "turned" else (x, x.channels)
     constants = (
         *(v for d in zip(out_sizes, in_sizes, kernel_, stride, before, dilation, strict=True) for v in d),
         *_row_strides(in_sizes, channels, x.lanes), *_row_strides(out_sizes, g.channels, g.lanes),
@@ -521,19 +442,40 @@ def lower_conv_weight_grad(program, node, inputs, outputs):
         p_row, p_tap, p_output, p_group, pass_rows,
     )  # fmt: skip
     units = kernel_[0] * kernel_[1] * ceil_div(per_group, part)
-    program.step(kernel_grad, (source, g), (partials,), constants, units, flops=node.flops)
-    _sum_groups(program, partials, w, (per_group, depth, taps), (p_group, p_output, p_input, p_tap))
+    c.program.step(kernel_grad, (source, g), (partials,), constants, units, flops=c.flops)
+    add_partials(c.program, partials, c.w, (per_group, depth, taps), (p_group, p_output, p_input, p_tap))
 
 
-def _sum_groups(program, partials, w, sizes, strides) -> None:
-    """Append the sum of the groups' partial gradients; see ``sum_groups`` for the sizes and strides."""
-    _sum_copies(program, partials, (partials.copies, partials.stride), w, sizes, strides)
+def _layouts(node):
+    return BATCH, FILTER if node.attrs.get("groups", 1) == 1 else FILTER_LINES, PLAIN
 
 
-def _sum_copies(program, partials, copies, w, sizes, strides) -> None:
-    """The same where ``copies`` = (number, distance) are more than groups."""
-    constants = (*copies, *sizes, *strides)
-    program.step(sum_groups(w.dtype), (partials,), (w,), constants, w.shape[0], whole=True)
+@lowering("conv", "linear", inputs=_layouts, outputs=(BATCH,))
+def lower_conv(program, node, inputs, outputs):
+    x, w, *bias = inputs
+    append_steps(Convolution(program, FORWARD, node.attrs, x, w, *outputs, *bias, flops=node.flops))
+
+
+def _input_grad_layouts(node):
+    """A depthwise filter has nothing to transpose."""
+    grad, weight = node.inputs[:2]
+    groups = node.attrs.get("groups", 1)
+    if groups == 1:
+        return BATCH, FILTER_TRANSPOSED, PLAIN
+    alone = depthwise.serves(weight.shape[1] * groups, grad.shape[1], groups, math.prod(three(weight.shape[2:], 1)[1:]))
+    return BATCH, FILTER_LINES if alone else FILTER_LINES_TRANSPOSED, PLAIN
+
+
+@lowering("conv_input_grad", "linear_input_grad", inputs=_input_grad_layouts, outputs=(BATCH,))
+def lower_conv_input_grad(program, node, inputs, outputs):
+    g, w, *bias = inputs
+    append_steps(Convolution(program, INPUT, node.attrs, g, w, *outputs, *bias, flops=node.flops))
+
+
+@lowering("conv_weight_grad", inputs=(BATCH, BATCH), outputs=(PLAIN,))
+def lower_conv_weight_grad(program, node, inputs, outputs):
+    g, x = inputs
+    append_steps(Convolution(program, WEIGHTS, node.attrs, x, *outputs, g, flops=node.flops))
 
 
 @lowering("linear_weight_grad", inputs=(BATCH, BATCH), outputs=(PLAIN,))

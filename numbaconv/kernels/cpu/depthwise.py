@@ -24,9 +24,11 @@ from numba.core.typing import signature as signature_of
 from numba.extending import intrinsic
 
 from .activation import ACTIVATIONS
+from .algorithm import FORWARD, INPUT, SPECIAL, WEIGHTS, Convolution, Offer, algorithm
 from .geometry import inside, taps_at
 from .lowering import ceil_div
 from .native import Ints, Pointer, kernel
+from .partial import add_partials
 from .target import LANES, TILES, instruction_set
 from .tile import forbid_unrolling
 from .vector import (
@@ -316,24 +318,35 @@ def depthwise(T, heights, widths, rows, columns, deep, images, cut, activation, 
     return loop
 
 
-def correlate(program, x, w, bias, y, dimensions, activation, flops) -> None:
+def _is_depthwise(c: Convolution) -> bool:
+    inputs, outputs = (c.y, c.x) if c.transposed else (c.x, c.y)
+    return serves(inputs.channels, outputs.channels, c.groups, math.prod(c.filter_size[1:]))
+
+
+@algorithm(FORWARD, INPUT, name="direct", rank=SPECIAL)
+def offer_windows(c: Convolution) -> Offer:
+    return (lambda: correlate(c)) if _is_depthwise(c) else None
+
+
+def correlate(c: Convolution) -> None:
     """Append the step of a forward pass or input gradient."""
-    planes, heights, widths = dimensions
+    x, y, w = c.x, c.y, c.w
+    planes, heights, widths = c.dimensions
     images = y.lanes > 1
     # Small windows: a pixel is a stream from memory, and a CPU follows only so many at a time.
     rows, columns = max(heights[3], 2 // heights[5]), 2 * widths[3]
     kernel_ = depthwise(
         y.dtype, heights=heights[2:], widths=widths[2:], rows=rows, columns=columns,
         deep=planes[2:6] != (1, 1, 1, 1) or planes[7] != 0, images=images,
-        cut=y.channels * y.lanes % LANES > 0, activation=activation, bias=bias is not None,
+        cut=y.channels * y.lanes % LANES > 0, activation=c.activation, bias=c.bias is not None,
     )  # fmt: skip
-    taps = math.prod(d[2] for d in dimensions)
+    taps = math.prod(c.filter_size)
     vectors = ceil_div(y.channels * y.lanes, LANES)
     chunk = _chunk(x, vectors)
     w_strides = (1, taps) if images else (vectors * LANES, LANES)
     constants = (*planes, heights[1], widths[1], heights[0], widths[0], y.channels, y.lanes, chunk, *w_strides)
     units = ceil_div(vectors, chunk) * planes[0] * ceil_div(heights[0], rows)
-    program.step(kernel_, (x, w, bias or w), (y,), constants, units, flops=flops)
+    c.program.step(kernel_, (x, w, c.bias or w), (y,), constants, units, flops=c.flops)
 
 
 # ------------------------------------------------------------------------------------------------ weight gradient
@@ -485,29 +498,32 @@ def depthwise_weights(T, heights, widths, rows, columns, images, cut):
     return loop
 
 
-def correlate_weights(program, x, g, dimensions, flops):
-    """Append the step that makes partial weight gradients.
+@algorithm(WEIGHTS, name="direct", rank=SPECIAL)
+def offer_weight_windows(c: Convolution) -> Offer:
+    return (lambda: correlate_weights(c)) if _is_depthwise(c) else None
 
-    Returns:
-        Their buffer; (number, distance) of the partial gradients in it; strides of one, for ``conv.sum_groups``.
-    """
-    planes, heights, widths = dimensions
+
+def correlate_weights(c: Convolution) -> None:
+    """Append the steps of a weight gradient."""
+    x, g = c.x, c.y
+    planes, heights, widths = c.dimensions
     images = x.lanes > 1
     rows, columns = max(1, 4 // heights[5]), max(1, 4 // widths[5])
     kernel_ = depthwise_weights(
         x.dtype, heights=heights[2:], widths=widths[2:], rows=rows, columns=columns, images=images,
         cut=x.channels * x.lanes % LANES > 0,
     )  # fmt: skip
-    taps = math.prod(d[2] for d in dimensions)
+    taps = math.prod(c.filter_size)
     vectors = ceil_div(x.channels * x.lanes, LANES)
     chunk = _chunk(x, vectors)
     chunks = ceil_div(vectors, chunk)
     sections = max(1, min(ceil_div(UNITS, chunks), heights[0] // LEAST_ROWS))
     size = ceil_div(vectors * taps * (1 if images else LANES), LANES) * LANES
-    sums = program.per_block(x, sections * vectors * taps * LANES)
-    partials = program.per_group(x, sections * size)
+    sums = c.program.per_block(x, sections * vectors * taps * LANES)
+    partials = c.program.per_group(x, sections * size)
     constants = (
         *planes, heights[1], widths[1], heights[0], widths[0], x.channels, x.lanes, chunk, sections, size
     )  # fmt: skip
-    program.step(kernel_, (x, g), (sums, partials), constants, chunks * sections, flops=flops)
-    return partials, (partials.copies * sections, size), ((taps, 0, 0, 1) if images else (1, 0, 0, vectors * LANES))
+    c.program.step(kernel_, (x, g), (sums, partials), constants, chunks * sections, flops=c.flops)
+    strides = (taps, 0, 0, 1) if images else (1, 0, 0, vectors * LANES)
+    add_partials(c.program, partials, c.w, (1, 1, taps), strides, copies=(partials.copies * sections, size))

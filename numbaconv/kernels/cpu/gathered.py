@@ -15,8 +15,10 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .algorithm import SPECIAL, WEIGHTS, Convolution, Offer, algorithm
 from .lowering import ceil_div
 from .native import Ints, Pointer, kernel
+from .partial import add_partials
 from .target import LANES
 from .tile import forbid_unrolling, tiles_for
 from .vector import (
@@ -42,15 +44,6 @@ LEAST_USED = 0.8
 
 #: Larger filters are done elsewhere: each of their vectors is written out.
 MOST_ELEMENTS = 32 * LANES
-
-
-def serves(lanes: int, filter_size: tuple[int, int, int], depth: int, groups: int, dilation: tuple[int, ...]) -> bool:
-    """Whether a weight gradient is done here: ``depth`` channels that do not fill vectors by themselves."""
-    if lanes == 1 or groups > 1 or dilation[2] > 1 or depth > LANES:
-        return False
-    elements = math.prod(filter_size) * depth
-    used = elements / (ceil_div(elements, LANES) * LANES)
-    return filter_size[0] == 1 < max(filter_size) and elements <= MOST_ELEMENTS and used >= LEAST_USED
 
 
 @kernel
@@ -230,12 +223,24 @@ def _choose_tile(itemsize: int, outputs: int, vectors: int) -> tuple[int, int]:
     return min(tiles_for(itemsize), key=cost)
 
 
-def correlate_weights(program, x, g, out_sizes, in_sizes, filter_size, stride, before, dilation, flops):
-    """Append the steps that make partial weight gradients.
+@algorithm(WEIGHTS, name="direct", rank=SPECIAL)
+def offer_gathered(c: Convolution) -> Offer:
+    """Filters of few input channels, which do not fill vectors by themselves, but their taps do."""
+    depth, taps = c.x.channels, math.prod(c.filter_size)
+    if c.x.lanes == 1 or c.groups > 1 or c.dilation[2] > 1 or depth > LANES:
+        return None
+    elements = taps * depth
+    used = elements / (ceil_div(elements, LANES) * LANES)
+    if c.filter_size[0] > 1 or taps == 1 or elements > MOST_ELEMENTS or used < LEAST_USED:
+        return None
+    return lambda: correlate_weights(c)
 
-    Returns:
-        Their buffer, and its strides (group, output, input, tap).
-    """
+
+def correlate_weights(c: Convolution) -> None:
+    """Append the steps of a weight gradient."""
+    x, g = c.x, c.y
+    stride, before, dilation, filter_size = c.stride, c.before, c.dilation, c.filter_size
+    out_sizes, in_sizes = c.sizes
     channels, outputs = x.channels, g.channels
     run, elements = filter_size[2] * channels, math.prod(filter_size) * channels
     sizes = zip(out_sizes, stride, filter_size, dilation, strict=True)
@@ -243,16 +248,17 @@ def correlate_weights(program, x, g, out_sizes, in_sizes, filter_size, stride, b
     length, ahead = in_sizes[2] * channels, before[2] * channels
     pitch = max(needed[2] * channels, ahead + ceil_div(length, LANES) * LANES)
     pitch = (ceil_div(pitch, LANES) | 1) * LANES  # an odd number of vectors: images lie in different sets of a cache
-    turned = program.per_block(x, needed[1] * LANES * pitch)
+    turned = c.program.per_block(x, needed[1] * LANES * pitch)
     constants: tuple[int, ...] = (in_sizes[1], length, before[1], ahead, pitch)
-    program.step(turn_rows(x.dtype), (x,), (turned,), constants, needed[1])
+    c.program.step(turn_rows(x.dtype), (x,), (turned,), constants, needed[1])
     vectors = ceil_div(elements, LANES)
     rows, wide = _choose_tile(x.dtype.itemsize, outputs, vectors)
-    partials = program.per_group(x, outputs * vectors * LANES)
+    partials = c.program.per_group(x, outputs * vectors * LANES)
     kernel_ = gathered_weights(x.dtype, rows=rows, vectors=wide, tail=outputs % rows, run=run, elements=elements)
     row = LANES * pitch
     constants = (
         outputs, out_sizes[1], out_sizes[2], stride[1] * row, stride[2] * channels, dilation[1] * row, pitch
     )  # fmt: skip
-    program.step(kernel_, (g, turned), (partials,), constants, ceil_div(outputs, rows), flops=flops)
-    return partials, (0, vectors * LANES, 1, channels)
+    c.program.step(kernel_, (g, turned), (partials,), constants, ceil_div(outputs, rows), flops=c.flops)
+    counts, strides = (outputs, channels, math.prod(filter_size)), (0, vectors * LANES, 1, channels)
+    add_partials(c.program, partials, c.w, counts, strides)

@@ -25,13 +25,14 @@ from .vector import (
 def cross_entropy_lanes(T, gradient):
     """Images in lanes: losses, or their gradient times g; a unit is a pixel.
 
-    Labels lie in NumPy's order, (N, pixels); ``flat`` is where the pixel lies in values without channels.
+    Labels lie in NumPy's order, (N, pixels); ``flat`` is where the pixel lies in values without channels.  Results are
+    zero where a label is ``ignored`` or no class.
     """
     infinity = math.inf
 
     def loop(
         begin, end, block: int, first: int, g: Pointer, x: Pointer, labels: INT64, y: Pointer,
-        classes: int, batch: int, rows: int, rest: int, smoothing: float,
+        classes: int, batch: int, rows: int, rest: int, smoothing: float, ignored: int,
     ):  # fmt: skip
         valid = min(LANES, batch - block * LANES)
         spread = smoothing / classes
@@ -56,16 +57,21 @@ def cross_entropy_lanes(T, gradient):
                     store(y, i, factor * (p - spread))
                 for lane in range(valid):
                     label = labels[(block * LANES + lane) * rows * rest + pixel]
-                    if 0 <= label < classes:
+                    if 0 <= label < classes and label != ignored:
                         y[at + label * LANES + lane] -= g[flat + lane] * (1.0 - smoothing)
+                    else:
+                        for c in range(classes):
+                            y[at + c * LANES + lane] = 0.0
             else:
                 # loss = log(total) - (1 - e) (x_label - top) - e mean(x - top)
                 store(y, flat, log(total) - spread * mean)
                 for lane in range(valid):
                     label = labels[(block * LANES + lane) * rows * rest + pixel]
-                    if 0 <= label < classes:
+                    if 0 <= label < classes and label != ignored:
                         shifted = x[at + label * LANES + lane] - lane_of(top, lane)
                         y[flat + lane] -= (1.0 - smoothing) * shifted
+                    else:
+                        y[flat + lane] = 0.0
 
     return loop
 
@@ -77,13 +83,14 @@ def cross_entropy_channels(T, gradient):
 
     def loop(
         begin, end, block: int, first: int, g: Pointer, x: Pointer, labels: INT64, y: Pointer,
-        classes: int, batch: int, rows: int, rest: int, smoothing: float,
+        classes: int, batch: int, rows: int, rest: int, smoothing: float, ignored: int,
     ):  # fmt: skip
         spread = smoothing / classes
         for pixel in range(begin, end):
             flat = pixel % rest * rows + pixel // rest
             at = pixel * classes
             label = labels[block * rows * rest + pixel]
+            counts = 0 <= label < classes and label != ignored
             top = splat(x, -infinity)
             for c in range(0, classes, LANES):
                 v = where(first_lanes(classes - c), load_first(x, at + c, classes - c), -infinity)
@@ -101,21 +108,26 @@ def cross_entropy_channels(T, gradient):
                 for c in range(0, classes, LANES):
                     p = exp(load_first(x, at + c, classes - c) - highest) / sum_of_exp
                     store_first(y, at + c, (p - spread) * g[flat], classes - c)
-                if 0 <= label < classes:
+                if counts:
                     y[at + label] -= g[flat] * (1.0 - smoothing)
+                else:
+                    for c in range(classes):
+                        y[at + c] = 0.0
             else:
                 loss = lane_of(log(sum_of_exp), 0) - spread * reduce_add(mean)
-                if 0 <= label < classes:
-                    loss -= (1.0 - smoothing) * (x[at + label] - highest)
-                y[flat] = loss
+                y[flat] = loss - (1.0 - smoothing) * (x[at + label] - highest) if counts else 0.0
 
     return loop
 
 
+def _rows_of(flat) -> tuple[int, int]:
+    """Of a value without channels (N, rows, ...): rows, which lie where channels would, and what is behind them."""
+    return (flat.channels, flat.pixels) if len(flat.shape) > 1 else (1, 1)
+
+
 def _lower(program, node, gradient, g, x, labels, y, flat) -> None:
     make = cross_entropy_lanes if x.lanes > 1 else cross_entropy_channels
-    rows, rest = (flat.channels, flat.pixels) if len(flat.shape) > 1 else (1, 1)
-    constants = (x.channels, x.batch, rows, rest, float(node.attrs["label_smoothing"]))
+    constants = (x.channels, x.batch, *_rows_of(flat), float(node.attrs["label_smoothing"]), node.attrs["ignored"])
     program.step(make(x.dtype, gradient=gradient), (g, x, labels), (y,), constants, x.pixels, flops=node.flops)
 
 
@@ -154,3 +166,59 @@ def correct(T):
 def lower_correct(program, node, inputs, outputs):
     x = inputs[0]
     program.step(correct(x.dtype), inputs, outputs, (x.channels, x.batch, x.lanes), x.lanes)
+
+
+@kernel
+def label_weight(T):
+    """weights[label], 0 where the label is ``ignored`` or no class; a unit is a label."""
+
+    def loop(
+        begin, end, block: int, first: int, weights: Pointer, labels: INT64, y: Pointer, classes: int, ignored: int
+    ):
+        for i in range(begin, end):
+            label = labels[i]
+            y[i] = weights[label] if 0 <= label < classes and label != ignored else 0.0
+
+    return loop
+
+
+@lowering("label_weight", inputs=(PLAIN,), outputs=(PLAIN,))
+def lower_label_weight(program, node, inputs, outputs):
+    y = outputs[0]
+    constants = (inputs[0].elements, node.attrs["ignored"])
+    program.step(label_weight(y.dtype), inputs, outputs, constants, y.elements)
+
+
+@kernel
+def pick(T, gradient):
+    """The score of the label's class, 0 where that is ``ignored`` or no class; or its gradient; a unit is a pixel."""
+
+    def loop(
+        begin, end, block: int, first: int, x: Pointer, labels: INT64, y: Pointer,
+        classes: int, batch: int, rows: int, rest: int, lanes: int, ignored: int,
+    ):  # fmt: skip
+        for pixel in range(begin, end):
+            flat = (pixel % rest * rows + pixel // rest) * lanes
+            at = pixel * classes * lanes
+            if gradient:
+                for i in range(0, classes * lanes, LANES):
+                    store_first(y, at + i, splat(y, 0.0), classes * lanes - i)
+            for lane in range(lanes):
+                n = block * lanes + lane
+                label = labels[n * rows * rest + pixel] if n < batch else ignored
+                counts = 0 <= label < classes and label != ignored
+                if gradient:
+                    if counts:
+                        y[at + label * lanes + lane] = x[flat + lane]
+                else:
+                    y[flat + lane] = x[at + label * lanes + lane] if counts else 0.0
+
+    return loop
+
+
+@lowering("pick", "pick_grad", inputs=(BATCH, PLAIN), outputs=(BATCH,))
+def lower_pick(program, node, inputs, outputs):
+    gradient = node.op.name == "pick_grad"
+    scores, flat = (outputs[0], inputs[0]) if gradient else (inputs[0], outputs[0])
+    constants = (scores.channels, scores.batch, *_rows_of(flat), scores.lanes, node.attrs["ignored"])
+    program.step(pick(scores.dtype, gradient=gradient), inputs, outputs, constants, scores.pixels)

@@ -14,6 +14,8 @@ import math
 from numba import njit
 
 from .activation import ACTIVATIONS
+from .algorithm import FORWARD, INPUT, SPECIAL, WEIGHTS, Convolution, Offer, algorithm
+from .filter import filter_strides
 from .geometry import three
 from .lowering import ceil_div
 from .native import Ints, Pointer, kernel
@@ -132,43 +134,51 @@ def multiply_pixels(T, rows, vectors, tail, last_tail, activation, bias):
     return loop
 
 
-def serves(lanes, filter_size, padding, groups, stride, picked) -> bool:
-    """Whether a forward pass or input gradient is done here; a stride picks ``picked`` pixels in each direction."""
-    if not _is_product(lanes, filter_size, padding, groups) or math.prod(picked) == 1:
-        return False
-    return math.prod(stride) == 1 or picked[-1] < SHORT_ROW
+def _is_product(c: Convolution) -> bool:
+    return c.x.lanes > 1 and math.prod(c.filter_size) == 1 and not c.has_padding and c.groups == 1
 
 
-def _is_product(lanes, filter_size, padding, groups) -> bool:
-    return lanes > 1 and math.prod(filter_size) == 1 and not any(padding) and groups == 1
+@algorithm(FORWARD, INPUT, name="direct", rank=SPECIAL)
+def offer_product(c: Convolution) -> Offer:
+    """All that a stride of 1 picks, or few pixels."""
+    picked = (c.x if c.transposed else c.y).spatial
+    if not _is_product(c) or math.prod(picked) == 1:
+        return None
+    finished = c.bias is not None or c.activation is not None  # zeros would be spread that need both as well
+    if math.prod(c.stride) > 1 and (picked[-1] >= SHORT_ROW or (c.transposed and finished)):
+        return None
+    return lambda: (correlate_input if c.transposed else correlate)(c)
 
 
-def correlate(program, x, w, bias, y, strides, stride, activation, flops) -> None:
-    """Append the steps of y = w x; ``strides`` are those of the filter."""
+def correlate(c: Convolution) -> None:
+    """Append the steps of y = w x."""
+    x, y = c.x, c.y
     few = x
-    if math.prod(stride) > 1:
-        few = program.per_block(y, y.pixels * x.channels * x.lanes)
-        constants = (*_grid(y, x, stride), x.channels * x.lanes)
-        program.step(move_pixels(x.dtype, spread=False), (x,), (few,), constants, y.pixels, late=True)
-    _multiply(program, few, w, bias, y, (y.pixels, x.channels, y.channels), strides, activation, flops)
+    if math.prod(c.stride) > 1:
+        few = c.program.per_block(y, y.pixels * x.channels * x.lanes)
+        constants = (*_grid(y, x, c.stride), x.channels * x.lanes)
+        c.program.step(move_pixels(x.dtype, spread=False), (x,), (few,), constants, y.pixels, late=True)
+    _multiply(c, few, y, y.pixels)
 
 
-def correlate_input(program, g, w, x, strides, stride, flops) -> None:
-    """Append the steps of the input gradient x of output gradient g; ``strides`` are those of the transposed filter."""
-    few = program.per_block(x, g.pixels * x.channels * x.lanes) if math.prod(stride) > 1 else x
-    _multiply(program, g, w, None, few, (g.pixels, g.channels, x.channels), strides, None, flops)
+def correlate_input(c: Convolution) -> None:
+    """Append the steps of an input gradient."""
+    g, x = c.x, c.y
+    few = c.program.per_block(x, g.pixels * x.channels * x.lanes) if math.prod(c.stride) > 1 else x
+    _multiply(c, g, few, g.pixels)
     if few is not x:
-        constants = (*_grid(g, x, stride), x.channels * x.lanes)
-        program.step(move_pixels(x.dtype, spread=True), (few,), (x,), constants, x.pixels)
+        constants = (*_grid(g, x, c.stride), x.channels * x.lanes)
+        c.program.step(move_pixels(x.dtype, spread=True), (few,), (x,), constants, x.pixels)
 
 
 def _grid(picked, full, stride) -> tuple[int, ...]:
     return (*three(picked.spatial, 1)[1:], *three(full.spatial, 1), *stride)
 
 
-def _multiply(program, x, w, bias, y, sizes, strides, activation, flops) -> None:
-    """Append the product of w and x, whose ``sizes`` are pixels, channels of x, and channels of y."""
-    pixels, depth, outputs = sizes
+def _multiply(c: Convolution, x, y, pixels: int) -> None:
+    """Append the product of w and x, ``pixels`` of each."""
+    w, depth, outputs = c.w, c.x.channels, c.y.channels
+    strides = filter_strides(w, c.y.lanes, transposed=c.transposed)
     packed = strides.output == 1 and w.elements >= PACKED_ELEMENTS
     rows, vectors = choose_tile(y.dtype.itemsize, LANES if packed else outputs, [(pixels, 1)], depth, cut_rows=True)
     each = LANES if packed else rows
@@ -178,16 +188,16 @@ def _multiply(program, x, w, bias, y, sizes, strides, activation, flops) -> None
     group, w_group, w_depth, w_row = part, part * strides.output, strides.depth, strides.output
     if packed:
         group, w_group, w_depth, w_row = LANES, LANES * depth, LANES, 1
-        u = program.whole(w.dtype, ceil_div(outputs, LANES) * w_group)
-        program.step(pack_rows(w.dtype), (w,), (u,), (depth, outputs), depth)
+        u = c.program.whole(w.dtype, ceil_div(outputs, LANES) * w_group)
+        c.program.step(pack_rows(w.dtype), (w,), (u,), (depth, outputs), depth)
         w = u
     step = multiply_pixels(
         y.dtype, rows=rows, vectors=vectors, tail=group % rows, last_tail=outputs % group % rows,
-        activation=activation, bias=bias is not None,
+        activation=c.activation, bias=c.bias is not None,
     )  # fmt: skip
     constants = (pixels, depth, outputs, part, group, w_group, w_depth, w_row)
     # Without a bias the operand is still there, and not read.
-    program.step(step, (x, w, bias or w), (y,), constants, units * ceil_div(outputs, part), flops=flops)
+    c.program.step(step, (x, w, c.bias or w), (y,), constants, units * ceil_div(outputs, part), flops=c.flops)
 
 
 # ------------------------------------------------------------------------------------------------ weight gradient
@@ -291,15 +301,18 @@ def sum_sections(T, transposed):
     return loop
 
 
-def serves_weights(lanes, filter_size, padding, groups, channels: int) -> bool:
-    """Whether a weight gradient is done here: ``channels`` of the input that fill vectors well enough."""
-    if not _is_product(lanes, filter_size, padding, groups):
-        return False
-    return channels >= LANES and 4 * channels >= 3 * ceil_div(channels, LANES) * LANES
+@algorithm(WEIGHTS, name="direct", rank=SPECIAL)
+def offer_weight_product(c: Convolution) -> Offer:
+    """Channels of the input that fill vectors well enough."""
+    channels = c.x.channels
+    if not _is_product(c) or channels < LANES or 4 * channels < 3 * ceil_div(channels, LANES) * LANES:
+        return None
+    return lambda: correlate_weights(c)
 
 
-def correlate_weights(program, x, g, w, stride, flops) -> None:
-    """Append the steps of the weight gradient w of output gradient g and input x."""
+def correlate_weights(c: Convolution) -> None:
+    """Append the steps of a weight gradient."""
+    program, x, g, w, stride = c.program, c.x, c.y, c.w, c.stride
     whole = x.channels % LANES == g.channels % LANES == 0
     transposed = g.channels < x.channels and whole and math.prod(stride) == 1
     t, a = (g, x) if transposed else (x, g)
@@ -322,9 +335,9 @@ def correlate_weights(program, x, g, w, stride, flops) -> None:
         g.pixels, *three(g.spatial, 1)[1:], *three(t.spatial, 1)[1:], *stride, t.channels, a.channels, t_vectors, part,
         sections, at_once,
     )  # fmt: skip
-    program.step(step, (t, a), (partials, work), constants, sections * parts, flops=flops)
+    program.step(step, (t, a), (partials, work), constants, sections * parts, flops=c.flops)
     work = program.per_thread(w.dtype, LANES * LANES)
     copies = partials.copies * sections
-    constants = (copies, a.channels * line, a.channels, t.channels, line)
+    sizes = (copies, a.channels * line, a.channels, t.channels, line)
     units = ceil_div(t.channels, LANES) if transposed else a.channels
-    program.step(sum_sections(w.dtype, transposed=transposed), (partials,), (w, work), constants, units, whole=True)
+    program.step(sum_sections(w.dtype, transposed=transposed), (partials,), (w, work), sizes, units, whole=True)

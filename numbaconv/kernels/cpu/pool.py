@@ -1,268 +1,418 @@
-"""Pooling in one to three dimensions: windows over vectors of channels (and images), both layouts alike."""
+"""Pooling in one to three dimensions: windows over vectors of channels (and images), both layouts alike.
+
+Where windows lie is a table (``Windows``), so sliding and adaptive windows have the same kernels.  Gradients gather:
+each pixel adds up what the windows around it give, so that it is written once and rows can be shared among threads.
+"""
 
 import math
 
+import numpy as np
 from numba import njit
 
-from .geometry import inside, three
-from .lowering import BATCH, ceil_div, lowering
-from .native import Ints, Pointer, kernel
+from ...ops.window import spans, steps
+from .geometry import three
+from .lowering import BATCH, Buffer, ceil_div, lowering
+from .math import exp, log
+from .native import FLOAT64, INT32, INT64, Ints, Pointer, kernel
+from .resample import ABREAST, Matrix, pieces_of, resample_step, row_of, tables_of, transposed
 from .target import LANES
-from .vector import load, load_first, splat, store, store_first, where
+from .vector import bits, integers_of, load, load_first, splat, sqrt, store, store_first, where
 
+#: Taps of windows whose loops are written out; larger ones are walked by loops of any length, one kernel for all.
+MOST_TAPS = 27
 
-@njit(error_model="numpy")
-def _window(dimension, o):
-    """(first tap inside the input, end of taps, input position of tap 0) for output position ``o``."""
-    _, size, kernel, stride, pad, dilation = dimension
-    start = o * stride - pad
-    low, high = inside(start, dilation, kernel, size)
-    return low, high, start
+#: Pixels that are added at a time to sums in memory.
+TOGETHER = 4
 
+class Windows:
+    """The windows of a node as kernels read them.
 
-@njit(error_model="numpy")
-def _padded_length(dimension, o):
-    """Positions of a window that lie inside the input or its padding (PyTorch's divisor with padding counted)."""
-    _, size, kernel, stride, pad, dilation = dimension
-    start = o * stride - pad
-    return min(start + kernel, size + pad) - start
-
-
-@njit(error_model="numpy")
-def _divisor(planes, heights, widths, od, oh, ow, include_pad, taps):
-    """What the sum of a window is divided by; ``taps`` is how many of its positions lie inside the input."""
-    if include_pad:
-        return _padded_length(planes, od) * _padded_length(heights, oh) * _padded_length(widths, ow)
-    return max(1, taps)
-
-
-@njit(error_model="numpy")
-def _first_hit(rest, v, top):
-    """What of ``rest`` belongs to an input v that is the largest, ``top``, and what is left for later inputs."""
-    hit = (v == top) | (v != v)
-    return where(hit, rest, 0.0), where(hit, 0.0, rest)
-
-
-@kernel
-def pool(T, largest, include_pad, window):
-    """Largest number or mean of every window; a unit is a row of outputs.
-
-    ``window`` is the kernel's (planes, rows, columns): windows that lie inside the input have loops of known length.
+    ``places`` holds (first position, taps) of every span, planes first, then rows and columns; ``geometry`` are the
+    output's and the input's size and the distances of taps in pixels.
     """
-    lowest = -math.inf
-    full_d, full_h, full_w = window
-    full = full_d * full_h * full_w
+
+    def __init__(self, attrs, input_size, output_size) -> None:
+        dimensions = len(input_size)
+        self.spans = [[(0, 1, 1)]] * (3 - dimensions) + spans(attrs, input_size, output_size)
+        self.places = np.array([span[:2] for found in self.spans for span in found], np.int64).ravel()
+        self.geometry = (*three(output_size, 1), *three(input_size, 1), *three(steps(attrs, dimensions), 1))
+        self.kernel = three(attrs["kernel"], 1) if "kernel" in attrs else (0, 0, 0)
+        self.rows = len(self.spans[0]) * len(self.spans[1])
+
+    def scales(self, attrs) -> list[list[float]]:
+        """For each span its factor of what the sum of a window is divided by."""
+        padded = attrs["count_include_pad"]
+        lengths = [[length if padded else taps for _, taps, length in found] for found in self.spans]
+        if attrs["divisor"]:
+            lengths = [[attrs["divisor"]] * len(lengths[0]), [1] * len(lengths[1]), [1] * len(lengths[2])]
+        return [[1.0 / n if n else 0.0 for n in found] for found in lengths]
+
+    def transposed(self, scales=None) -> list[Matrix]:
+        """For every input position of each dimension, the windows around it and their scales."""
+        sizes, distances = self.geometry[3:6], self.geometry[6:]
+        scales = scales or [[1.0] * len(found) for found in self.spans]
+        found = []
+        for dimension, size, distance, factors in zip(self.spans, sizes, distances, scales, strict=True):
+            taps = [
+                [(first + t * distance, factor) for t in range(count)]
+                for (first, count, _), factor in zip(dimension, factors, strict=True)
+            ]
+            found.append(transposed(taps, size))
+        return found
+
+    @property
+    def written_out(self) -> tuple[int, int, int]:
+        """The kernel's size if its loops are written out, else (0, 0, 0)."""
+        return self.kernel if math.prod(self.kernel) <= MOST_TAPS else (0, 0, 0)
+
+
+def flat(scales) -> np.ndarray:
+    return np.array([s for found in scales for s in found])
+
+
+@njit(error_model="numpy")
+def span_at(places, at):
+    """(first position, taps) of the span ``at``."""
+    return places[2 * at], places[2 * at + 1]
+
+
+def _raised(exponent):
+    """v -> v to the power ``exponent``; NaN where v is negative and the power not whole."""
+    if exponent == int(exponent) and 1 <= exponent <= 8:
+        whole = int(exponent)
+
+        @njit(error_model="numpy")
+        def raised(v):
+            result = v
+            for _ in range(whole - 1):
+                result = result * v
+            return result
+    else:
+
+        @njit(error_model="numpy")
+        def raised(v):
+            return exp(log(v) * exponent)
+
+    return raised
+
+
+def _root(exponent):
+    """v -> v to the power 1 / ``exponent``."""
+    if exponent == 1.0:
+
+        @njit(error_model="numpy")
+        def root(v):
+            return v
+    elif exponent == 2.0:
+
+        @njit(error_model="numpy")
+        def root(v):
+            return sqrt(v)
+    else:
+
+        @njit(error_model="numpy")
+        def root(v):
+            return exp(log(v) * (1.0 / exponent))
+
+    return root
+
+
+def _operation(kind, exponent):
+    """A reduction: what it begins with, how it takes a number, and what becomes of it with the window's scale."""
+    largest, powers = kind == "max", kind == "power"
+    raised, root = (_raised(exponent), _root(exponent)) if powers else (None, None)
 
     @njit(error_model="numpy")
     def take(result, v):
-        return where((v > result) | (v != v), v, result) if largest else result + v
+        if largest:
+            return where((v > result) | (v != v), v, result)
+        return result + (raised(v) if powers else v)
+
+    @njit(error_model="numpy")
+    def finished(result, scale):
+        if largest:
+            return result
+        return root(result * scale) if powers else result * scale
+
+    return (-math.inf if largest else 0.0), take, finished
+
+
+@kernel
+def pool(T, kind, exponent, window):
+    """The largest number, the mean, or the root of the sum of powers of every window; a unit is (a piece of) a row.
+
+    ``window`` is the kernel's (planes, rows, columns): windows that lie inside the input have loops of known length.
+    """
+    lowest, take, finished = _operation(kind, exponent)
+    full_d, full_h, full_w = window
+    full = full_d * full_h * full_w
 
     def loop(
-        begin, end, block: int, first: int, x: Pointer, y: Pointer,
-        planes: Ints(6), heights: Ints(6), widths: Ints(6), line: int, divisor: int,
+        begin, end, block: int, first: int, x: Pointer, places: INT64, scales: FLOAT64, y: Pointer,
+        out: Ints(3), size: Ints(3), step: Ints(3), line: int, pieces: int, piece: int,
     ):  # fmt: skip
-        x_column = widths[5] * line
-        x_row = heights[5] * widths[1] * line
-        x_plane = planes[5] * heights[1] * widths[1] * line
-        whole = line // LANES * LANES
+        x_column = step[2] * line
+        x_row = step[1] * size[2] * line
+        x_plane = step[0] * size[1] * size[2] * line
         for unit in range(begin, end):
-            od, oh = unit // heights[0], unit % heights[0]
-            d_low, d_high, d_start = _window(planes, od)
-            h_low, h_high, h_start = _window(heights, oh)
-            for ow in range(widths[0]):
-                w_low, w_high, w_start = _window(widths, ow)
-                taps = (d_high - d_low) * (h_high - h_low) * (w_high - w_low)
-                count = divisor
-                if not largest and count == 0:
-                    count = _divisor(planes, heights, widths, od, oh, ow, include_pad, taps)
-                scale = 1.0 / count
-                start = ((d_start * heights[1] + h_start) * widths[1] + w_start) * line
-                to = (unit * widths[0] + ow) * line
-                c = 0
-                if taps == full:
-                    while c < whole:
-                        result = splat(x, lowest if largest else 0.0)
+            row = unit // pieces
+            c_begin = (unit - row * pieces) * piece
+            c_end = min(line, c_begin + piece)
+            od = row // out[1]
+            oh = row - od * out[1]
+            d_first, d_taps = span_at(places, od)
+            h_first, h_taps = span_at(places, out[0] + oh)
+            row_scale = scales[od] * scales[out[0] + oh]
+            for ow in range(out[2]):
+                w_first, w_taps = span_at(places, out[0] + out[1] + ow)
+                scale = row_scale * scales[out[0] + out[1] + ow]
+                start = ((d_first * size[1] + h_first) * size[2] + w_first) * line
+                to = (row * out[2] + ow) * line
+                c = c_begin
+                if full > 0 and d_taps * h_taps * w_taps == full:
+                    while c + LANES <= c_end:
+                        result = splat(x, lowest)
                         for d in range(full_d):
                             for h in range(full_h):
                                 for w in range(full_w):
                                     at = start + d * x_plane + h * x_row + w * x_column + c
                                     result = take(result, load(x, at))
-                        store(y, to + c, result if largest else result * scale)
+                        store(y, to + c, finished(result, scale))
                         c += LANES
-                while c < line:
-                    result = splat(x, lowest if largest else 0.0)
-                    for d in range(d_low, d_high):
-                        for h in range(h_low, h_high):
-                            for w in range(w_low, w_high):
-                                at = start + d * x_plane + h * x_row + w * x_column + c
-                                result = take(result, load_first(x, at, line - c))
-                    store_first(y, to + c, result if largest else result * scale, line - c)
+                while c + ABREAST * LANES <= c_end:
+                    r0 = splat(x, lowest)
+                    r1, r2, r3 = r0, r0, r0
+                    for d in range(d_taps):
+                        for h in range(h_taps):
+                            at = start + d * x_plane + h * x_row + c
+                            for _ in range(w_taps):
+                                r0 = take(r0, load(x, at))
+                                r1 = take(r1, load(x, at + LANES))
+                                r2 = take(r2, load(x, at + 2 * LANES))
+                                r3 = take(r3, load(x, at + 3 * LANES))
+                                at += x_column
+                    store(y, to + c, finished(r0, scale))
+                    store(y, to + c + LANES, finished(r1, scale))
+                    store(y, to + c + 2 * LANES, finished(r2, scale))
+                    store(y, to + c + 3 * LANES, finished(r3, scale))
+                    c += ABREAST * LANES
+                while c < c_end:
+                    left = c_end - c
+                    result = splat(x, lowest)
+                    for d in range(d_taps):
+                        for h in range(h_taps):
+                            at = start + d * x_plane + h * x_row + c
+                            for _ in range(w_taps):
+                                result = take(result, load_first(x, at, left))
+                                at += x_column
+                    store_first(y, to + c, finished(result, scale), left)
                     c += LANES
 
     return loop
 
 
 @kernel
-def pool_grad(T, largest, include_pad):
-    """Each number of g goes to the first largest place of its window, or is shared among the window.
+def pool_whole(T, kind, exponent):
+    """As ``pool`` for the one window that is all pixels, read from the first to the last; a unit is a vector."""
+    lowest, take, finished = _operation(kind, exponent)
 
-    A unit is one vector of channels; windows may overlap.
+    def loop(
+        begin, end, block: int, first: int, x: Pointer, scales: FLOAT64, y: Pointer, pixels: int, line: int
+    ):
+        c_begin, c_end = begin * LANES, min(line, end * LANES)
+        for c in range(c_begin, c_end, LANES):
+            store_first(y, c, splat(x, lowest), c_end - c)
+        pixel = 0
+        while pixel < pixels:
+            at = pixel * line
+            c = c_begin
+            together = TOGETHER if pixel + TOGETHER <= pixels else 1
+            if together > 1:
+                while c + LANES <= c_end:
+                    result = load(y, c)
+                    for k in range(TOGETHER):
+                        result = take(result, load(x, at + k * line + c))
+                    store(y, c, result)
+                    c += LANES
+            while c < c_end:
+                left = c_end - c
+                result = load_first(y, c, left)
+                for k in range(together):
+                    result = take(result, load_first(x, at + k * line + c, left))
+                store_first(y, c, result, left)
+                c += LANES
+            pixel += together
+        for c in range(c_begin, c_end, LANES):
+            store_first(y, c, finished(load_first(y, c, c_end - c), scales[0] * scales[1] * scales[2]), c_end - c)
+
+    return loop
+
+
+@kernel
+def max_pool_indices(T, window):
+    """The largest number of every window and where in the plane it stands; a unit is a row of outputs.
+
+    ``window`` as for ``pool``.
+    """
+    full_d, full_h, full_w = window
+    full = full_d * full_h * full_w
+
+    @njit(error_model="numpy")
+    def take(top, place, v, pixel):
+        better = (v > top) | ((v != v) & (top == top))  # the first of equals, and of NaN
+        return where(better, v, top), where(better, splat(place, pixel), place)
+
+    def loop(
+        begin, end, block: int, first: int, x: Pointer, places: INT64, y: Pointer, indices: INT32,
+        out: Ints(3), size: Ints(3), step: Ints(3), line: int,
+    ):  # fmt: skip
+        row_step = step[1] * size[2]
+        plane_step = step[0] * size[1] * size[2]
+        for row in range(begin, end):
+            od = row // out[1]
+            oh = row - od * out[1]
+            d_first, d_taps = span_at(places, od)
+            h_first, h_taps = span_at(places, out[0] + oh)
+            for ow in range(out[2]):
+                w_first, w_taps = span_at(places, out[0] + out[1] + ow)
+                start = (d_first * size[1] + h_first) * size[2] + w_first
+                taps = d_taps * h_taps * w_taps
+                to = (row * out[2] + ow) * line
+                c = 0
+                if full > 0 and taps == full:
+                    while c + LANES <= line:
+                        top = splat(x, -math.inf)
+                        place = splat(bits(top), start)
+                        for d in range(full_d):
+                            for h in range(full_h):
+                                for w in range(full_w):
+                                    pixel = start + d * plane_step + h * row_step + w * step[2]
+                                    top, place = take(top, place, load(x, pixel * line + c), pixel)
+                        store(y, to + c, top)
+                        store(indices, to + c, integers_of(indices, place))
+                        c += LANES
+                while c < line:
+                    left = line - c
+                    top = splat(x, -math.inf)
+                    place = splat(bits(top), start if taps > 0 else -1)
+                    for d in range(d_taps):
+                        for h in range(h_taps):
+                            pixel = start + d * plane_step + h * row_step
+                            for _ in range(w_taps):
+                                top, place = take(top, place, load_first(x, pixel * line + c, left), pixel)
+                                pixel += step[2]
+                    store_first(y, to + c, top, left)
+                    store_first(indices, to + c, integers_of(indices, place), left)
+                    c += LANES
+
+    return loop
+
+
+@kernel
+def max_pool_grad(T):
+    """What each pixel gets of the windows that took it; a unit is (a piece of) a row of pixels.
+
+    ``windows`` are the numbers of the windows around each pixel, a dimension after the other, from ``starts`` on.
     """
 
+    @njit(error_model="numpy")
+    def part(g, indices, at, pixel, left):
+        taken = load_first(indices, at, left) == pixel
+        return where(taken, load_first(g, at, left), 0.0)
+
+    @njit(error_model="numpy")
+    def whole_part(g, indices, at, pixel):
+        return where(load(indices, at) == pixel, load(g, at), 0.0)
+
     def loop(
-        begin, end, block: int, first: int, g: Pointer, x: Pointer, y: Pointer, out: Pointer,
-        planes: Ints(6), heights: Ints(6), widths: Ints(6), line: int, divisor: int,
+        begin, end, block: int, first: int, g: Pointer, indices: INT32, starts: INT64, windows: INT64, out: Pointer,
+        out_size: Ints(3), size: Ints(3), line: int, pieces: int, piece: int,
     ):  # fmt: skip
         for unit in range(begin, end):
-            c = unit * LANES
-            left = line - c
-            for i in range(planes[1] * heights[1] * widths[1]):
-                store_first(out, i * line + c, splat(g, 0.0), left)
-            for od in range(planes[0]):
-                d_low, d_high, d_start = _window(planes, od)
-                for oh in range(heights[0]):
-                    h_low, h_high, h_start = _window(heights, oh)
-                    for ow in range(widths[0]):
-                        w_low, w_high, w_start = _window(widths, ow)
-                        at = ((od * heights[0] + oh) * widths[0] + ow) * line + c
-                        rest = load_first(g, at, left)
-                        top = load_first(y, at, left)
-                        if not largest:
-                            taps = (d_high - d_low) * (h_high - h_low) * (w_high - w_low)
-                            count = divisor
-                            if count == 0:
-                                count = _divisor(planes, heights, widths, od, oh, ow, include_pad, taps)
-                            rest = rest * (1.0 / count)
-                        for d in range(d_low, d_high):
-                            for h in range(h_low, h_high):
-                                row = (d_start + d * planes[5]) * heights[1] + h_start + h * heights[5]
-                                for w in range(w_low, w_high):
-                                    to = (row * widths[1] + w_start + w * widths[5]) * line + c
-                                    part = rest
-                                    if largest:
-                                        part, rest = _first_hit(rest, load_first(x, to, left), top)
-                                    store_first(out, to, load_first(out, to, left) + part, left)
+            row = unit // pieces
+            c_begin = (unit - row * pieces) * piece
+            c_end = min(line, c_begin + piece)
+            d_pixel = row // out_size[1]
+            h_pixel = row - d_pixel * out_size[1]
+            d_begin, d_end = row_of(starts, d_pixel)
+            h_begin, h_end = row_of(starts, out_size[0] + h_pixel)
+            for w_pixel in range(out_size[2]):
+                w_begin, w_end = row_of(starts, out_size[0] + out_size[1] + w_pixel)
+                pixel = row * out_size[2] + w_pixel
+                to = pixel * line
+                c = c_begin
+                if (d_end - d_begin) * (h_end - h_begin) * (w_end - w_begin) == 1:
+                    at = ((windows[d_begin] * size[1] + windows[h_begin]) * size[2] + windows[w_begin]) * line
+                    while c + LANES <= c_end:
+                        store(out, to + c, whole_part(g, indices, at + c, pixel))
+                        c += LANES
+                while c < c_end:
+                    left = c_end - c
+                    total = splat(g, 0.0)
+                    for d in range(d_begin, d_end):
+                        for h in range(h_begin, h_end):
+                            at = (windows[d] * size[1] + windows[h]) * size[2]
+                            for w in range(w_begin, w_end):
+                                total = total + part(g, indices, (at + windows[w]) * line + c, pixel, left)
+                    store_first(out, to + c, total, left)
+                    c += LANES
 
     return loop
 
 
-@kernel
-def pool_grad_apart(T, largest, window):
-    """As ``pool_grad`` for windows that tile the input: every place is written once; a unit is a row of windows."""
-    full_d, full_h, full_w = window
-
-    def loop(
-        begin, end, block: int, first: int, g: Pointer, x: Pointer, y: Pointer, out: Pointer,
-        planes: Ints(6), heights: Ints(6), widths: Ints(6), line: int, divisor: int,
-    ):  # fmt: skip
-        scale = 1.0 / (divisor if divisor else full_d * full_h * full_w)
-        row = widths[1] * line
-        for unit in range(begin, end):
-            od, oh = unit // heights[0], unit % heights[0]
-            corner = (od * full_d * heights[1] + oh * full_h) * row
-            for ow in range(widths[0]):
-                at = (unit * widths[0] + ow) * line
-                for c in range(0, line, LANES):
-                    left = line - c
-                    rest = load_first(g, at + c, left)
-                    top = load_first(y, at + c, left)
-                    if not largest:
-                        rest = rest * scale
-                    for d in range(full_d):
-                        for h in range(full_h):
-                            for w in range(full_w):
-                                to = corner + (d * heights[1] + h) * row + (ow * full_w + w) * line + c
-                                part = rest
-                                if largest:
-                                    part, rest = _first_hit(rest, load_first(x, to, left), top)
-                                store_first(out, to, part, left)
-
-    return loop
+# ------------------------------------------------------------------------------------------------ lowering
 
 
-@kernel
-def pool_pick(T):
-    """From each window of ``values``, what stands where x is first largest; a unit is a vector of channels."""
-
-    def loop(
-        begin, end, block: int, first: int, values: Pointer, x: Pointer, y: Pointer, out: Pointer,
-        planes: Ints(6), heights: Ints(6), widths: Ints(6), line: int,
-    ):  # fmt: skip
-        for unit in range(begin, end):
-            c = unit * LANES
-            left = line - c
-            for od in range(planes[0]):
-                d_low, d_high, d_start = _window(planes, od)
-                for oh in range(heights[0]):
-                    h_low, h_high, h_start = _window(heights, oh)
-                    for o in range(widths[0]):
-                        w_low, w_high, w_start = _window(widths, o)
-                        at = ((od * heights[0] + oh) * widths[0] + o) * line + c
-                        top = load_first(y, at, left)
-                        waiting = splat(x, 1.0)
-                        result = splat(x, 0.0)
-                        for d in range(d_low, d_high):
-                            for h in range(h_low, h_high):
-                                row = (d_start + d * planes[5]) * heights[1] + h_start + h * heights[5]
-                                for w in range(w_low, w_high):
-                                    to = (row * widths[1] + w_start + w * widths[5]) * line + c
-                                    hit, waiting = _first_hit(waiting, load_first(x, to, left), top)
-                                    result = where(hit > 0.0, load_first(values, to, left), result)
-                        store_first(out, at, result, left)
-
-    return loop
+def pool_step(program, x: Buffer, y: Buffer, windows: Windows, kind: str, scales=None, exponent: float = 1.0) -> None:
+    """Append the step that makes one number of every window."""
+    line = x.channels * x.lanes
+    factors = program.constant(np.ones(sum(windows.geometry[:3])) if scales is None else flat(scales))
+    if y.pixels == 1 and math.prod(windows.places[1::2]) == x.pixels:
+        step = pool_whole(y.dtype, kind=kind, exponent=exponent)
+        program.step(step, (x, factors), (y,), (x.pixels, line), ceil_div(line, LANES))
+        return
+    pieces, piece = pieces_of(line, windows.rows, ABREAST)
+    step = pool(y.dtype, kind=kind, exponent=exponent, window=windows.written_out)
+    operands = (x, program.constant(windows.places), factors)
+    program.step(step, operands, (y,), (*windows.geometry, line, pieces, piece), windows.rows * pieces)
 
 
-def _dimensions(attrs, out_spatial, in_spatial) -> list[tuple[int, ...]]:
-    """(output size, input size, kernel, stride, padding, dilation) of planes, heights and widths."""
-    return list(
-        zip(
-            three(out_spatial, 1), three(in_spatial, 1), three(attrs["kernel"], 1), three(attrs["stride"], 1),
-            three(attrs["padding"], 0), three(attrs["dilation"], 1), strict=True,
-        )
-    )  # fmt: skip
-
-
-@lowering("max_pool", "avg_pool", inputs=(BATCH,), outputs=(BATCH,))
-def lower_pool(program, node, inputs, outputs):
+@lowering("max_pool_alone", inputs=(BATCH,), outputs=(BATCH,))
+def lower_max_pool_alone(program, node, inputs, outputs):
     x, y = inputs[0], outputs[0]
-    attrs = node.attrs
-    dimensions = _dimensions(attrs, y.spatial, x.spatial)
-    step = pool(
-        y.dtype,
-        largest=node.op.name == "max_pool",
-        include_pad=attrs.get("count_include_pad", False),
-        window=three(attrs["kernel"], 1),
-    )
-    constants = (*dimensions[0], *dimensions[1], *dimensions[2], x.channels * x.lanes, attrs.get("divisor", 0))
-    program.step(step, inputs, outputs, constants, dimensions[0][0] * dimensions[1][0])
+    pool_step(program, x, y, Windows(node.attrs, x.spatial, y.spatial), "max")
 
 
-@lowering("max_pool_grad", "avg_pool_grad", inputs=(BATCH,), outputs=(BATCH,))
-def lower_pool_grad(program, node, inputs, outputs):
+@lowering("max_pool", inputs=(BATCH,), outputs=(BATCH,))
+def lower_max_pool(program, node, inputs, outputs):
+    x, y = inputs[0], outputs[0]
+    windows = Windows(node.attrs, x.spatial, y.spatial)
+    step = max_pool_indices(y.dtype, window=windows.written_out)
+    constants = (*windows.geometry, x.channels * x.lanes)
+    program.step(step, (x, program.constant(windows.places)), outputs, constants, windows.rows)
+
+
+@lowering("max_pool_grad", inputs=(BATCH,), outputs=(BATCH,))
+def lower_max_pool_grad(program, node, inputs, outputs):
     g, out = inputs[0], outputs[0]
-    attrs = node.attrs
-    dimensions = _dimensions(attrs, g.spatial, out.spatial)
-    apart = all(
-        kernel_ == stride and pad == 0 and dilation == 1 and size_out * stride == size_in
-        for size_out, size_in, kernel_, stride, pad, dilation in dimensions
-    )
-    largest = node.op.name == "max_pool_grad"
-    if apart:
-        step = pool_grad_apart(g.dtype, largest=largest, window=three(attrs["kernel"], 1))
-    else:
-        step = pool_grad(g.dtype, largest=largest, include_pad=attrs.get("count_include_pad", False))
     line = g.channels * g.lanes
-    constants = (*dimensions[0], *dimensions[1], *dimensions[2], line, attrs.get("divisor", 0))
-    x, y = (inputs[1], inputs[2]) if largest else (g, g)
-    units = dimensions[0][0] * dimensions[1][0] if apart else ceil_div(line, LANES)
-    program.step(step, (g, x, y), outputs, constants, units)
+    matrices = Windows(node.attrs, out.spatial, g.spatial).transposed()
+    sizes = (*map(len, matrices), *three(g.spatial, 1))
+    pieces, piece = pieces_of(line, sizes[0] * sizes[1], 1)
+    operands = (*inputs, *(program.constant(table) for table in tables_of(matrices)[:2]))
+    constants = (*sizes, line, pieces, piece)
+    program.step(max_pool_grad(g.dtype), operands, outputs, constants, sizes[0] * sizes[1] * pieces)
 
 
-@lowering("max_pool_pick", inputs=(BATCH,), outputs=(BATCH,))
-def lower_pool_pick(program, node, inputs, outputs):
-    x, y = inputs[1], outputs[0]
-    dimensions = _dimensions(node.attrs, y.spatial, x.spatial)
-    line = y.channels * y.lanes
-    constants = (*dimensions[0], *dimensions[1], *dimensions[2], line)
-    program.step(pool_pick(y.dtype), inputs, outputs, constants, ceil_div(line, LANES))
+@lowering("avg_pool", inputs=(BATCH,), outputs=(BATCH,))
+def lower_avg_pool(program, node, inputs, outputs):
+    x, y = inputs[0], outputs[0]
+    windows = Windows(node.attrs, x.spatial, y.spatial)
+    pool_step(program, x, y, windows, "mean", windows.scales(node.attrs))
+
+
+@lowering("avg_pool_grad", inputs=(BATCH,), outputs=(BATCH,))
+def lower_avg_pool_grad(program, node, inputs, outputs):
+    g, out = inputs[0], outputs[0]
+    windows = Windows(node.attrs, out.spatial, g.spatial)
+    resample_step(program, g, out, windows.transposed(windows.scales(node.attrs)))

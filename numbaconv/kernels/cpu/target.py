@@ -9,12 +9,17 @@ import platform
 
 import llvmlite.binding as llvm
 
-#: instruction set -> (float32 lanes of one register, registers, register tiles as rows x vectors).
+#: instruction set -> (float32 lanes of one register, registers, register tiles as rows x vectors, more for lone images:
+#: their rows are pixels, 14 and 7 in the deep layers of networks for ImageNet).
 TILES = {
-    "avx512": (16, 32, ((8, 3), (6, 4), (4, 6), (5, 5), (8, 2), (10, 2), (12, 2), (14, 1), (12, 1), (16, 1), (1, 8))),
-    "avx2": (8, 16, ((4, 3), (6, 2), (3, 4), (2, 5), (4, 2), (8, 1), (12, 1), (10, 1), (1, 6))),
-    "simd128": (4, 16, ((4, 3), (6, 2), (3, 4), (2, 5), (4, 2), (8, 1), (12, 1), (10, 1), (1, 6))),
-}
+    "avx512": (
+        16, 32,
+        ((8, 3), (6, 4), (4, 6), (5, 5), (8, 2), (10, 2), (12, 2), (14, 1), (12, 1), (16, 1), (1, 8)),
+        ((14, 2), (7, 3)),
+    ),
+    "avx2": (8, 16, ((4, 3), (6, 2), (3, 4), (2, 5), (4, 2), (8, 1), (12, 1), (10, 1), (1, 6)), ((7, 1), (14, 1))),
+    "simd128": (4, 16, ((4, 3), (6, 2), (3, 4), (2, 5), (4, 2), (8, 1), (12, 1), (10, 1), (1, 6)), ((7, 1), (14, 1))),
+}  # fmt: skip
 
 _AVX512_NAMES = (
     "avx512", "skylake-avx512", "cascadelake", "cooperlake", "icelake", "sapphirerapids", "znver4", "znver5",

@@ -32,12 +32,14 @@ from .vector import (
 I64 = ir.IntType(64)
 
 
-def tiles_for(itemsize: int) -> tuple[tuple[int, int], ...]:
+def tiles_for(itemsize: int, lone: bool = False) -> tuple[tuple[int, int], ...]:
     """Register tiles (rows, vectors) for a dtype whose sums and operands fit into the registers.
 
     A vector of float64 fills two registers, so these tiles have half the rows.
     """
-    _, registers, tiles = TILES[instruction_set()]
+    _, registers, tiles, more = TILES[instruction_set()]
+    if lone:
+        tiles += more
     each = itemsize // 4
 
     def fits(rows: int, vectors: int) -> bool:

@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
-from .target import LANES, has_fma
+from .target import LANES, has_fma, instruction_set
 
 CONTRACT = ("contract",)
 
@@ -175,6 +175,7 @@ _operator(operator.add, _arithmetic("fadd", "add"))
 _operator(operator.sub, _arithmetic("fsub", "sub"))
 _operator(operator.mul, _arithmetic("fmul", "mul"))
 _operator(operator.truediv, lambda builder, x, y: builder.fdiv(x, y))
+_operator(operator.and_, lambda builder, x, y: builder.and_(x, y))
 _operator(operator.xor, lambda builder, x, y: builder.xor(x, y))
 _operator(operator.lshift, lambda builder, x, y: builder.shl(x, y))
 _operator(operator.rshift, lambda builder, x, y: builder.lshr(x, y))
@@ -327,6 +328,16 @@ nearest = _unary("rint", "The nearest whole number, ties to even.")
 
 
 @intrinsic
+def lane_numbers(typingctx):
+    """0, 1, 2 ... as 64-bit integers."""
+
+    def codegen(context, builder, signature, arguments):
+        return ir.Constant(context.get_value_type(signature.return_type), list(range(LANES)))
+
+    return Vector(types.int64)(), codegen
+
+
+@intrinsic
 def splat(typingctx, like, scalar):
     """The vector of ``like``'s type (a pointer or a vector) with ``scalar`` in every lane."""
     vector = Vector(like.dtype)
@@ -470,6 +481,47 @@ bits = _conversion("bits", _INTEGERS, "bitcast", "The same bits as integers of t
 from_bits = _conversion("from_bits", _FLOATS, "bitcast", "Integers read as the bits of numbers of the same width.")
 to_integer = _conversion("to_integer", _INTEGERS, "fptosi", "Truncated to integers of the same width; must fit.")
 to_float = _conversion("to_float", _FLOATS, "sitofp", "Signed integers converted to numbers of the same width.")
+
+
+@intrinsic
+def integers_of(typingctx, like, x):
+    """The integers x (that fit) in the width of ``like``, a pointer or a vector of integers."""
+
+    def codegen(context, builder, signature, arguments):
+        kind = context.get_value_type(signature.return_type)
+        wider = signature.return_type.dtype.bitwidth > x.dtype.bitwidth
+        return builder.sext(arguments[1], kind) if wider else builder.trunc(arguments[1], kind)
+
+    return Vector(like.dtype)(like, x), codegen
+
+
+@intrinsic
+def times_power_of_two(typingctx, x, exponent):
+    """``x * 2^exponent`` for whole numbers ``exponent`` of x's type, at most those of all numbers.
+
+    AVX-512 has an instruction for it.  Elsewhere the power is taken in two factors, for it may itself be too large or
+    too small for a number.
+    """
+    bits_of, mantissa, bias = (32, 23, 127) if x.dtype == types.float32 else (64, 52, 1023)
+
+    def codegen(context, builder, signature, arguments):
+        x, exponent = arguments
+        if x.type.count * bits_of == 512 and instruction_set() == "avx512":
+            kind = "ps" if bits_of == 32 else "pd"
+            mask = ir.Constant(ir.IntType(x.type.count), -1)
+            rounding = ir.Constant(ir.IntType(32), 4)  # as the processor is set
+            return call_llvm(
+                builder, f"llvm.x86.avx512.mask.scalef.{kind}.512", x.type, x, exponent, x, mask, rounding
+            )
+        integers = ir.VectorType(ir.IntType(bits_of), x.type.count)
+        whole = builder.fptosi(exponent, integers)
+        half = builder.ashr(whole, constant(integers, 1))
+        for part in (half, builder.sub(whole, half)):
+            shifted = builder.shl(builder.add(part, constant(integers, bias)), constant(integers, mantissa))
+            x = builder.fmul(x, builder.bitcast(shifted, x.type))
+        return x
+
+    return x(x, x), codegen
 
 
 @intrinsic

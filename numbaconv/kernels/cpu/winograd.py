@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import geometry, winograd_batch
+from .algorithm import COUNTED, FORWARD, INPUT, WEIGHTS, Convolution, Offer, algorithm
 from .cooktoom import transforms, transposed
 from .lowering import ceil_div
 from .native import Pointer, kernel
@@ -236,6 +237,23 @@ def _traffic(size: int, passes: int) -> float:
 
 
 # ------------------------------------------------------------------------------------------------ lowering
+
+
+@algorithm(FORWARD, INPUT, name="winograd", rank=COUNTED)
+def offer_winograd(c: Convolution) -> Offer:
+    plan = choose(c.program, c.attrs, c.w, c.x, c.y)
+    if plan is None:
+        return None
+    padding = [TAPS - 1 - p if c.transposed else p for p in c.before[1:]]
+    return lambda: correlate(
+        c.program, plan, c.x, c.w, c.bias, c.y, padding, c.transposed, c.activation, c.flops
+    )
+
+
+@algorithm(WEIGHTS, name="winograd", rank=COUNTED)
+def offer_winograd_weights(c: Convolution) -> Offer:
+    plan = choose(c.program, c.attrs, c.w, c.x, c.y, weights=True)
+    return plan and (lambda: correlate_weights(c.program, plan, c.y, c.x, c.w, c.before[1:], c.flops))
 
 
 def correlate(program, plan: Plan, x, w, bias, y, padding, transposed, activation, flops) -> None:

@@ -1,9 +1,9 @@
-"""What the translations of graphs (to PyTorch, to ONNX) read off nodes alike."""
+"""What translations of graphs (to PyTorch, to ONNX, to larger images) read off the attributes of nodes alike."""
 
 from __future__ import annotations
 
-from numbaconv.graph import Node
-from numbaconv.ops.conv import output_size
+from ..ops.geometry import output_size
+from .graph import Node
 
 
 def rounds_up(node: Node) -> bool:
@@ -16,10 +16,15 @@ def rounds_up(node: Node) -> bool:
     return tuple(output_size(*size) for size in sizes) != tuple(attrs["size"])
 
 
+def slides(node: Node) -> bool:
+    """Whether a pooling's windows slide; else they are adaptive, and of more than one size."""
+    return "kernel" in node.attrs
+
+
 def is_global(node: Node) -> bool:
     """Whether a pooling is over all pixels at once."""
     attrs = node.attrs
-    return tuple(attrs["kernel"]) == node.inputs[0].shape[2:] and not any(attrs["padding"])
+    return slides(node) and tuple(attrs["kernel"]) == node.inputs[0].shape[2:] and not any(attrs["padding"])
 
 
 def is_flatten(node: Node) -> bool:

@@ -1,0 +1,57 @@
+"""Maxout, on lines of a few numbers whose maxima are taken: images in lanes, or pixels in NumPy's order."""
+
+from .lowering import BATCH, PLAIN, lanes_for, lowering
+from .native import Pointer, kernel
+from .target import LANES
+from .vector import load_first, store_first, where
+
+
+@kernel
+def maxout(T, gradient):
+    """Of (units, pieces, n): the largest of the pieces, or with ``gradient`` g at the first largest one."""
+
+    def loop(begin, end, block: int, first: int, x: Pointer, g: Pointer, y: Pointer, pieces: int, n: int):
+        for unit in range(begin, end):
+            for i in range(0, n, LANES):
+                left = n - i
+                start = unit * pieces * n + i
+                top = load_first(x, start, left)
+                for k in range(1, pieces):
+                    v = load_first(x, start + k * n, left)
+                    top = where(v > top, v, where(v != v, v, top))
+                if gradient:
+                    grad = load_first(g, unit * n + i, left)
+                    for k in range(pieces):
+                        v = load_first(x, start + k * n, left)
+                        found = (v == top) | ((v != v) & (top != top))
+                        store_first(y, start + k * n, where(found, grad, 0.0), left)
+                        grad = where(found, 0.0, grad)
+                else:
+                    store_first(y, unit * n + i, top, left)
+
+    return loop
+
+
+def _layouts(node):
+    return (BATCH if lanes_for(node.inputs[0].shape[0]) > 1 else PLAIN,)
+
+
+def _lower(program, node, x, g, y, small, gradient: bool) -> None:
+    """``small``: the value with one number for several of ``x``."""
+    pieces = node.attrs["pieces"]
+    if x.layout == BATCH:
+        units, n = x.pixels * small.channels, x.lanes
+    else:
+        units, n = x.batch * small.channels, x.pixels
+    program.step(maxout(y.dtype, gradient=gradient), (x, g), (y,), (pieces, n), units)
+
+
+@lowering("maxout", inputs=_layouts, outputs=_layouts)
+def lower_maxout(program, node, inputs, outputs):
+    _lower(program, node, inputs[0], inputs[0], outputs[0], outputs[0], False)
+
+
+@lowering("maxout_grad", inputs=_layouts, outputs=_layouts)
+def lower_maxout_grad(program, node, inputs, outputs):
+    g, x = inputs
+    _lower(program, node, x, g, outputs[0], g, True)
