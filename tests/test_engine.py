@@ -175,6 +175,8 @@ def random_conv_net(seed: int) -> Graph:
         shape = (int(rng.integers(1, 40)), h.shape[1], 3, 3)
         parameters += [graph.leaf(Variable(np.zeros(shape, np.float32))), graph.leaf(np.zeros(shape[0], np.float32))]
         h = F.conv2d(h, *parameters[-2:], padding=1, stride=int(rng.integers(1, 3)))
+        if h.size > h.shape[1] and rng.random() < 0.5:
+            h = F.batch_norm(h, None, None, training=True)
         h = [F.tanh, F.relu, F.sigmoid, lambda t: t][rng.integers(4)](h)
         if h.shape[2] >= 4 and rng.random() < 0.5:
             h = [F.max_pool2d, F.avg_pool2d][rng.integers(2)](h, 2)
@@ -196,9 +198,13 @@ def overlap(a: tuple[int, int], b: tuple[int, int]) -> bool:
 
 @pytest.mark.parametrize("threads", [1, 2, 7])
 def test_buffers_alive_together_never_overlap(threads: int) -> None:
-    """For random networks: every buffer has room for all its copies, apart from all others alive at the same time."""
+    """For random networks: every buffer has room for all its copies, apart from all others alive at the same time.
+
+    The exception: a value may be made, block by block, in the place of one that has been read for the last time.
+    """
     graphs = [random_conv_net(seed) for seed in range(25)]
     graphs += [random_step(seed, BATCHES[seed % len(BATCHES)])[0] for seed in range(25)]
+    taken_over = 0
     for graph in graphs:
         assembly = Assembly(graph)
         steps = rematerialise(assembly.program.steps, threads, assembly.outputs)
@@ -221,18 +227,25 @@ def test_buffers_alive_together_never_overlap(threads: int) -> None:
             assert place.offset % ALIGNMENT == 0
             if place.local:
                 assert first[0] == last[0] and (b.space == "thread" or phases[first[0]].depth_first)
-                local.append((first[0], (first[1], last[1] + 1), (place.offset, place.offset + b.bytes)))
+                local.append((key, first[0], (first[1], last[1] + 1), (place.offset, place.offset + b.bytes)))
                 assert place.offset + b.bytes <= plan.thread
             else:
                 size = b.bytes * b.copies
-                shared.append((0, (first[0], last[0] + 1), (place.offset, place.offset + size)))
+                shared.append((key, 0, (first[0], last[0] + 1), (place.offset, place.offset + size)))
                 assert place.offset + size <= plan.shared
                 assert (place.block, place.group) == (b.bytes * (b.space == "block"), b.bytes * (b.space == "group"))
         for items in (shared, local):
-            for i, (phase, alive, room) in enumerate(items):
-                for other_phase, other_alive, other_room in items[:i]:
-                    assert phase != other_phase or not overlap(alive, other_alive) or not overlap(room, other_room)
+            for i, (key, phase, alive, room) in enumerate(items):
+                for other, other_phase, other_alive, other_room in items[:i]:
+                    apart = phase != other_phase or not overlap(alive, other_alive) or not overlap(room, other_room)
+                    if not apart:  # made block by block where the same phase read the other for the last time
+                        left, made = sorted((uses[k][-1], uses[k][0], k) for k in (key, other))
+                        assert left[0] < made[1] < (left[0][0] + 1, 0) and phases[left[0][0]].depth_first
+                        assert plan.places[key] == plan.places[other] and not plan.places[key].local
+                        assert buffers[key].space == buffers[other].space == "block"
+                        taken_over += 1
         assert plan.bytes(threads) >= plan.shared + threads * plan.thread + SLACK
+    assert taken_over > 0 or threads == 7  # which divide most batches' units instead of their blocks
 
 
 def check_order(steps: Sequence[Any], phases: Sequence[Any]) -> None:
