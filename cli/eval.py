@@ -24,7 +24,7 @@ def command(
     from numbaconv.training import per_class
 
     opened = open_weights(weights, dataset, data_dir, threads, as_json)
-    loaded = load_dataset(opened.dataset_name, data_dir or opened.folder, as_json)
+    loaded = load_dataset(opened.dataset_name, data_dir or opened.folder, as_json, opened.shape[1])
     result = opened.trainer.evaluate(loaded.test)
     rows = list(zip(opened.classes, per_class(result["confusion"]), strict=True))
     if as_json:

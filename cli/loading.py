@@ -12,6 +12,8 @@ from . import console
 from .download import progress_bar
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from numbaconv.data import Dataset
     from numbaconv.training import Trainer
 
@@ -23,12 +25,19 @@ def padding(height: int) -> int:
     return max(0, (_SIDE - height) // 2)
 
 
-def load_dataset(name: str, folder: Path | str | None, quiet: bool) -> Dataset:
+def picture_of(path: Path, shape: tuple[int, int, int], invert: bool = False) -> np.ndarray:
+    """Read an image file and bring it to the shape of the training images."""
+    from numbaconv.data.image import fit_image, read_image
+
+    return fit_image(read_image(path, invert), shape)
+
+
+def load_dataset(name: str, folder: Path | str | None, quiet: bool, size: int | None = None) -> Dataset:
     """Load a data set, showing the progress of a download on standard error."""
     from numbaconv import data
 
     with progress_bar(console.stderr(), quiet) as progress:
-        return data.load(name, folder, progress=progress)
+        return data.load(name, folder, progress=progress, size=size)
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,7 @@ class Weights:
         trainer: holds the network and treats images as in training.
         dataset_name: the data set it was trained on, or the one that the user named.
         folder: where that was found then.
+        shape: of an image as the data set delivers it, ``(C, H, W)``.
         classes: class names.
     """
 
@@ -47,6 +57,7 @@ class Weights:
     trainer: Trainer
     dataset_name: str
     folder: str | None
+    shape: tuple[int, int, int]
     classes: tuple[str, ...]
 
 
@@ -72,16 +83,22 @@ def open_weights(path: Path, dataset: str | None, data_dir: Path | None, threads
     name = dataset or source.get("name")
     if name is None:
         raise click.UsageError(f"{path} does not say which data set it was trained on: name it by --dataset")
-    facts = data.info(name)
-    classes = tuple(said.get("classes") or facts.classes)
-    if len(classes) != len(facts.classes):
-        raise click.UsageError(f"{path} tells {len(classes)} classes apart, {name} has {len(facts.classes)}")
+    if name.startswith(data.PREFIX):
+        if not {"shape"} <= source.keys() or not said.get("classes"):
+            raise click.UsageError(f"{path} does not say what the images of {name} were brought to")
+        shape, classes = tuple(source["shape"]), tuple(said["classes"])
+    else:
+        facts = data.info(name)
+        shape, classes = facts.shape, tuple(said.get("classes") or facts.classes)
+        if len(classes) != len(facts.classes):
+            raise click.UsageError(f"{path} tells {len(classes)} classes apart, {name} has {len(facts.classes)}")
     if "mean" not in said:  # Written by numbaconv.save, outside a run.
         images = load_dataset(name, data_dir, quiet)
         said = {"mean": images.mean, "std": images.std, "pad": padding(images.shape[1])}
-    trainer = Trainer(model, threads=threads, mean=said["mean"], std=said["std"], pad=said["pad"])
+    treatment = {name: said[name] for name in ("mean", "std", "pad", "views") if name in said}
+    trainer = Trainer(model, threads=threads, **treatment)
     folder = source.get("folder") if name == source.get("name") else None
-    return Weights(path, trainer, name, folder, classes)
+    return Weights(path, trainer, name, folder, shape, classes)
 
 
 def _configuration(path: Path) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class Settings:
         "train": ".train",
         "eval": ".eval",
         "predict": ".predict",
+        "plot": ".plot",
         "bench": ".bench",
         "summary": ".summary",
         "warmup": ".warmup",

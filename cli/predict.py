@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import sys
 from pathlib import Path
 
 import click
 
 from . import console, options
-from .loading import open_weights
+from .loading import open_weights, picture_of
 
 _TOP = 5
 
@@ -19,6 +21,7 @@ _TOP = 5
 @click.option("--dataset", metavar="NAME", help="Data set it was trained on, where WEIGHTS does not say.")
 @options.DATA_DIR
 @options.THREADS
+@click.option("--csv", "as_csv", is_flag=True, help="Print a line an answer: image, rank, class, probability.")
 @options.JSON
 def command(
     weights: Path,
@@ -27,6 +30,7 @@ def command(
     dataset: str | None,
     data_dir: Path | None,
     threads: int | None,
+    as_csv: bool,
     as_json: bool,
 ) -> None:
     """Print the five likeliest classes of each IMAGE: PNG or JPEG (which need pillow), or a NumPy array (.npy).
@@ -36,12 +40,11 @@ def command(
     import numpy as np
 
     import numbaconv.functional as F
-    from numbaconv import data
-    from numbaconv.data.image import fit_image, read_image
 
-    opened = open_weights(weights, dataset, data_dir, threads, as_json)
-    shape = data.info(opened.dataset_name).shape
-    pixels = np.stack([fit_image(read_image(path, invert), shape) for path in images])
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json exclude each other")
+    opened = open_weights(weights, dataset, data_dir, threads, as_json or as_csv)
+    pixels = np.stack([picture_of(path, opened.shape, invert) for path in images])
     probabilities = F.softmax(opened.trainer.predict(pixels), dim=1)
     answers = [
         [
@@ -52,6 +55,15 @@ def command(
     ]
     if as_json:
         console.print_json([{"image": path, "top": top} for path, top in zip(images, answers, strict=True)])
+        return
+    if as_csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(("image", "rank", "class", "index", "probability"))
+        writer.writerows(
+            (path, rank, *answer.values())
+            for path, top in zip(images, answers, strict=True)
+            for rank, answer in enumerate(top, 1)
+        )
         return
     for path, top in zip(images, answers, strict=True):
         click.echo(path)

@@ -28,7 +28,7 @@ def command(model: str, dataset: str | None, as_json: bool) -> None:
         pad = padding(height)
         network = models.build(model, num_classes=len(facts.classes), in_channels=channels)
         shape = (channels, height + 2 * pad, width + 2 * pad)
-    summary = summarise(network, shape)
+    summary = summarise(network.eval(), shape)
     if as_json:
         totals = {name: getattr(summary, name) for name in ("parameters", "multiply_adds", "output_bytes")}
         console.print_json({"model": model, **asdict(summary), **totals})

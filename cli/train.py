@@ -17,15 +17,16 @@ from .loading import load_dataset, padding
 
 if TYPE_CHECKING:
     from numbaconv.data import Dataset
-    from numbaconv.optim import Optimizer, Schedule
     from numbaconv.training import EpochMetrics, RunFolder, Trainer
 
 _OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
 _SCHEDULES = {"constant": None, "step": "StepLR", "cosine": "CosineLR", "one-cycle": "OneCycle"}
 _OPTION_OF = {name: option for option, name in (*_OPTIMIZERS.items(), *_SCHEDULES.items())}
 
-# Where a run's configuration keeps what an option says. --resume takes it from there.
+# Where a recipe and a run's configuration keep what an option says; classes before their numbers.
 _CONFIGURED = {
+    "optimizer": ("optimizer", "name"),
+    "schedule": ("schedule", "name"),
     "model": ("model", "name"),
     "dataset": ("data", "name"),
     "epochs": ("training", "epochs"),
@@ -33,12 +34,12 @@ _CONFIGURED = {
     "lr": ("optimizer", "lr"),
     "momentum": ("optimizer", "momentum"),
     "weight_decay": ("optimizer", "weight_decay"),
-    "optimizer": ("optimizer", "name"),
-    "schedule": ("schedule", "name"),
     "seed": ("training", "seed"),
-    "shift": ("training", "shift"),
-    "flip": ("training", "flip"),
+    "shift": ("augmentation", "shift"),
+    "flip": ("augmentation", "flip"),
 }
+# What an optimizer's numbers are where nothing else is said, if not its own defaults.
+_OPTIMIZER_DEFAULTS = {"SGD": {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}}
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,14 @@ class _Work:
 
 
 @click.command("train")
+@click.option("--recipe", metavar="NAME|FILE", help="Start from a recipe; options given beside it change it.")
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change any key of the recipe: training.epochs=5."
+)
 @click.option("--model", default="lenet5", metavar="NAME", help="Network to train; numbaconv summary shows its layers.")
-@click.option("--dataset", default="digits", metavar="NAME", help="Data set; numbaconv data list shows all.")
+@click.option(
+    "--dataset", default="digits", metavar="NAME", help="Data set; numbaconv data list shows all. Or folder:PATH."
+)
 @options.DATA_DIR
 @click.option("--epochs", default=30, type=click.IntRange(min=1), help="Times to go through the training images.")
 @click.option("--batch-size", default=64, type=click.IntRange(min=1), help="Images a step.")
@@ -82,56 +89,79 @@ class _Work:
 def command(context: click.Context, resume: Path | None, quiet: bool, as_json: bool, **chosen: Any) -> int:
     """Train a network and write a run folder.
 
-    Without options: LeNet-5 on the handwritten digits that ship with the package.
+    Without options: LeNet-5 on the handwritten digits that ship with the package. With --recipe: what the recipe says,
+    changed by the other options.
 
     Ctrl-C ends a run with a checkpoint. --resume RUN goes on from there, or from where a killed run wrote its last one,
     and ends at the same weights as a run without interruption.
     """
     start = time.perf_counter()
-    work = _new_work(chosen, quiet) if resume is None else _resumed_work(context, resume, chosen, quiet)
+    given = {name for name in chosen if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    work = _new_work(chosen, given, quiet) if resume is None else _resumed_work(given, resume, chosen, quiet)
     return _fit(work, chosen["checkpoint_every_steps"], quiet, as_json, start)
 
 
-def _new_work(chosen: dict[str, Any], quiet: bool) -> _Work:
-    from numbaconv import Trainer, models
+def _new_work(chosen: dict[str, Any], given: set[str], quiet: bool) -> _Work:
+    from numbaconv import data, models, recipes
     from numbaconv.training import RunFolder
 
-    if chosen["momentum"] is not None and chosen["optimizer"] != "sgd":
-        raise click.UsageError(f"--momentum belongs to sgd, not to {chosen['optimizer']}")
-    if chosen["model"] not in models.names():
-        raise click.UsageError(f"--model: there is no {chosen['model']!r}, only {', '.join(models.names())}")
-    run = RunFolder(_free_folder(chosen["out"], f"{chosen['dataset']}-{chosen['model']}"))
-    dataset = load_dataset(chosen["dataset"], chosen["data_dir"], quiet)
-    optimizer = _optimizer(chosen)
-    steps = chosen["epochs"] * -(-len(dataset.train) // chosen["batch_size"])
-    channels, height, _ = dataset.shape
-    trainer = Trainer(
-        models.build(
-            chosen["model"], num_classes=dataset.num_classes, in_channels=channels, seed=chosen["seed"]
-        ),
-        optimizer=optimizer,
-        schedule=_schedule(chosen["schedule"], optimizer.lr, steps),
-        batch_size=chosen["batch_size"],
-        seed=chosen["seed"],
-        threads=chosen["threads"],
-        mean=dataset.mean,
-        std=dataset.std,
-        pad=padding(height),
-        shift=chosen["shift"],
-        flip=chosen["flip"],
-    )
-    folder = chosen["data_dir"]
-    config = {"data": {"name": dataset.name, "folder": None if folder is None else str(folder.absolute())}}
-    return _Work(trainer, dataset, chosen["epochs"], run, False, config)
+    config = _recipe(chosen, given)
+    model, dataset_name = config["model"]["name"], config["data"]["name"]
+    if model not in models.names():
+        raise click.UsageError(f"--model: there is no {model!r}, only {', '.join(models.names())}")
+    source = config["data"]
+    folder = chosen["data_dir"] or source.get("folder")
+    size = source.get("size")
+    if dataset_name.startswith(data.PREFIX):
+        place = Path(dataset_name.removeprefix(data.PREFIX)).expanduser().absolute()
+        dataset_name, size = f"{data.PREFIX}{place}", size or models.image_shape(model)[1]
+    run = RunFolder(_free_folder(chosen["out"], f"{Path(dataset_name).name}-{model}"))
+    dataset = load_dataset(dataset_name, folder, quiet, size)
+    if chosen["threads"] is not None:
+        config["training"]["threads"] = chosen["threads"]
+    trainer = recipes.build(config, dataset, padding(dataset.shape[1]))
+    about = {
+        "recipe": config.get("recipe"),
+        "data": {
+            "name": dataset_name,
+            "folder": None if folder is None else str(Path(folder).absolute()),
+            "shape": dataset.shape,
+        },
+    }
+    return _Work(trainer, dataset, config["training"]["epochs"], run, False, about)
 
 
-def _resumed_work(context: click.Context, resume: Path, chosen: dict[str, Any], quiet: bool) -> _Work:
+def _recipe(chosen: dict[str, Any], given: set[str]) -> dict[str, Any]:
+    """Return the recipe that was named, or an empty one, changed by the options."""
+    from numbaconv import recipes
+
+    config = recipes.read(chosen["recipe"]) if chosen["recipe"] else {}
+    for name, (section, key) in _CONFIGURED.items():
+        value = chosen[name]
+        if value is None or (chosen["recipe"] and name not in given):
+            continue
+        if key == "name" and section in ("optimizer", "schedule"):
+            config[section] = {}  # Another class has other arguments.
+            value = {**_OPTIMIZERS, **_SCHEDULES}[value]
+        config.setdefault(section, {})[key] = value
+    optimizer = {"name": "SGD", **config["optimizer"]}
+    if chosen["momentum"] is not None and optimizer["name"] != "SGD":
+        raise click.UsageError(f"--momentum belongs to sgd, not to {_OPTION_OF[optimizer['name']]}")
+    config["optimizer"] = {**_OPTIMIZER_DEFAULTS.get(optimizer["name"], {}), **optimizer}
+    for assignment in chosen["changes"]:
+        recipes.change(config, assignment)
+    recipes.check(config, "the recipe")
+    return config
+
+
+def _resumed_work(given: set[str], resume: Path, chosen: dict[str, Any], quiet: bool) -> _Work:
     from numbaconv.training import RunFolder
     from numbaconv.training.restore import restore
 
     run = RunFolder(resume)
     config = run.read_config()
-    given = {name for name in chosen if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    if given & {"recipe", "changes"}:
+        raise click.UsageError("--resume goes on with a run as it was begun: leave --recipe and --set out")
     if "out" in given:
         raise click.UsageError("--out and --resume exclude each other: a run goes on in its own folder")
     for name in sorted(given & set(_CONFIGURED)):
@@ -150,7 +180,8 @@ def _resumed_work(context: click.Context, resume: Path, chosen: dict[str, Any], 
     data = config.get("data", {})
     if "name" not in data and "dataset" not in given:
         raise click.UsageError(f"{run.config_path} does not say which data set the run is on: name it by --dataset")
-    dataset = load_dataset(data.get("name", chosen["dataset"]), chosen["data_dir"] or data.get("folder"), quiet)
+    name, folder = data.get("name", chosen["dataset"]), chosen["data_dir"] or data.get("folder")
+    dataset = load_dataset(name, folder, quiet, data["shape"][1] if "shape" in data else None)
     return _Work(trainer, dataset, config["training"]["epochs"], run, True, config)
 
 
@@ -249,25 +280,3 @@ def _free_folder(out: Path | None, name: str) -> Path:
     if out.is_dir() and any(out.iterdir()):
         raise click.UsageError(f"--out {out} is not empty: name a new folder, or go on with a run by --resume {out}")
     return out
-
-
-def _optimizer(chosen: dict[str, Any]) -> Optimizer:
-    from numbaconv import optim
-
-    settings = {name: chosen[name] for name in ("lr", "momentum", "weight_decay") if chosen[name] is not None}
-    if chosen["optimizer"] == "sgd":
-        settings = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, **settings}
-    optimizer: Optimizer = getattr(optim, _OPTIMIZERS[chosen["optimizer"]])(**settings)
-    return optimizer
-
-
-def _schedule(name: str, lr: float, steps: int) -> Schedule | None:
-    from numbaconv import optim
-
-    if name == "step":
-        return optim.StepLR(lr, step_size=-(-steps // 3))
-    if name == "cosine":
-        return optim.CosineLR(lr, total_steps=steps)
-    if name == "one-cycle":
-        return optim.OneCycle(lr, total_steps=steps)
-    return None

@@ -17,6 +17,7 @@ _HOMES = {
     "Graph": "graph",
     "Tensor": "graph",
     "Variable": "graph",
+    "check_gradients": "graph",
     "compile": "compiled",
     "get_threads": "kernels.cpu.runner",
     "grad": "graph",
@@ -29,7 +30,8 @@ _HOMES = {
     "vjp": "graph",
 }
 _ROOMS = (
-    "bench", "data", "filters", "functional", "graph", "models", "nn", "ops", "optim", "random", "training", "visual"
+    "bench", "data", "extend", "filters", "functional", "graph", "models", "nn", "ops", "optim", "random", "recipes",
+    "sparse", "training", "visual",
 )  # fmt: skip
 
 __all__ = ["__version__", *_HOMES, *_ROOMS]
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     # "as" of the same name tells type checkers that a name is public
     from . import bench as bench
     from . import data as data
+    from . import extend as extend
     from . import filters as filters
     from . import functional as functional
     from . import graph as graph
@@ -46,12 +49,15 @@ if TYPE_CHECKING:
     from . import ops as ops
     from . import optim as optim
     from . import random as random
+    from . import recipes as recipes
+    from . import sparse as sparse
     from . import training as training
     from . import visual as visual
     from .compiled import compile as compile
     from .graph import Graph as Graph
     from .graph import Tensor as Tensor
     from .graph import Variable as Variable
+    from .graph import check_gradients as check_gradients
     from .graph import grad as grad
     from .graph import value_and_grad as value_and_grad
     from .graph import vjp as vjp

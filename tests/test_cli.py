@@ -25,7 +25,7 @@ from safetensors.numpy import load_file, save_file
 
 import numbaconv as nc
 
-COMMANDS = ("train", "eval", "predict", "bench", "summary", "warmup", "operators", "info", "data")
+COMMANDS = ("train", "eval", "predict", "plot", "bench", "summary", "warmup", "operators", "info", "data")
 PROGRAM = (sys.executable, "-m", "numbaconv_cli")
 LIMIT_S = 300  # For a whole command; only a hanging one comes near.
 
@@ -106,6 +106,57 @@ def test_help_is_instant_because_it_imports_no_room(tmp_path: Path) -> None:
         )
         done = subprocess.run([sys.executable, "-c", program, *arguments], cwd=tmp_path, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_recipe_of_ones_own_and_changes_to_it(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(
+        '[model]\nname = "lenet5"\n[data]\nname = "digits"\n[training]\nepochs = 5\nbatch_size = 256\n'
+        "average = 0.9\n[optimizer]\nlr = 0.05\nmomentum = 0.9\n[augmentation]\nshift = 1\n"
+    )
+    succeed(
+        "train", "--recipe", "mine.toml", "--epochs", 1, "--set", "augmentation.mixup=0.2", "--set",
+        "training.views=shift", "--schedule", "cosine", "--out", "run", "--quiet", cwd=tmp_path,
+    )  # fmt: skip
+    config = nc.training.RunFolder(tmp_path / "run").read_config()
+    assert config["recipe"] == {"name": "mine"}
+    assert config["training"]["epochs"] == 1 and config["training"]["average"] == 0.9
+    assert config["training"]["views"] == "shift" and config["schedule"]["name"] == "CosineLR"
+    assert config["augmentation"]["shift"] == 1 and config["augmentation"]["mixup"] == 0.2
+    assert config["optimizer"]["lr"] == 0.05 and config["optimizer"]["weight_decay"] == 5e-4
+    again = json.loads(succeed("train", "--resume", "run", "--json", cwd=tmp_path))
+    found = json.loads(succeed("eval", "run", "--json", cwd=tmp_path))
+    assert found["accuracy"] == again["test"]["accuracy"]
+
+
+def test_a_folder_of_images(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, low in (("dark", 0), ("light", 150)):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for index in range(10):
+            pixels = rng.integers(low, low + 100, (12, 9, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / name / f"{index}.png")
+    options = ("--dataset", "folder:images", "--epochs", 8, "--batch-size", 16, "--lr", 0.02)
+    document = json.loads(succeed("train", *options, "--out", "run", "--json", cwd=tmp_path))
+    assert document["classes"] == ["dark", "light"] and document["test"]["accuracy"] == 1.0
+    assert json.loads(succeed("eval", "run", "--json", cwd=tmp_path))["images"] == 4
+    text = succeed("predict", "run", "images/light/3.png", "images/dark/4.png", "--csv", cwd=tmp_path)
+    lines = text.splitlines()
+    assert lines[0] == "image,rank,class,index,probability" and len(lines) == 5
+    assert lines[1].startswith("images/light/3.png,1,light,1,0.")
+    assert lines[3].startswith("images/dark/4.png,1,dark,0,0.")
+    resumed = json.loads(succeed("train", "--resume", "run", "--json", cwd=tmp_path))
+    assert resumed["test"]["accuracy"] == 1.0
+
+
+def test_pictures_of_a_run(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained[0], run)
+    files = succeed("plot", "run", cwd=tmp_path).split()
+    assert files[-1] == "run/report.html" and "run/pictures/filters.gif" in files
+    assert all((tmp_path / file).is_file() for file in files)
+    document = json.loads(succeed("plot", "models", "run", "--out", "trade.png", "--json", cwd=tmp_path))
+    assert document == {"files": ["trade.png"]} and (tmp_path / "trade.png").is_file()
+    assert succeed("plot", "arithmetic", "--stride", 2, "--out", "a.gif", cwd=tmp_path) == "a.gif\n"
 
 
 def test_no_command_is_wrong_usage_and_shows_help(tmp_path: Path) -> None:
@@ -390,6 +441,14 @@ WRONG: tuple[tuple[str, int, str], ...] = (
     ("train --resume {w}/run --optimizer adam", 2, "which has sgd"),
     ("train --resume {w}/run --schedule cosine", 2, "which has one-cycle"),
     ("train --resume {w}/run --seed 7", 2, "which has 0"),
+    ("train --resume {w}/run --recipe mnist-best", 2, "leave --recipe and --set out"),
+    ("train --recipe mnist-bets", 1, "there is no recipe 'mnist-bets': did you mean 'mnist-best'"),
+    ("train --set optimizer.rate=1", 1, "optimizer has no 'rate', only name, lr"),
+    ("train --set lr=1", 1, "is not SECTION.KEY=VALUE"),
+    ("train --dataset folder:{w}/nowhere", 1, "there is no such folder"),
+    ("predict {w}/run {w}/digit.png --csv --json", 2, "--csv and --json exclude each other"),
+    ("plot nowhere", 2, "'nowhere' does not exist"),
+    ("plot arithmetic --stride 0", 1, "stride must be 1 or more"),
     ("train --resume {w}/run --dataset mnist", 2, "which has digits"),
     ("eval", 2, "Missing argument"),
     ("eval {w}/nowhere", 1, "there is no such file"),

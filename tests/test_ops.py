@@ -12,7 +12,7 @@ from reference import assert_close, make_arguments, terms
 from reference.conv import conv_grads, linear
 from reference.loss import count_correct, cross_entropy
 from reference.pool import max_pool, max_pool_grad
-from reference.random import dropout, dropout_keeps, take_images, take_labels
+from reference.random import dropout, dropout_keeps, jitter_colors, take_images, take_labels
 from reference.update import adam_update, sgd_update
 
 import numbaconv.functional as F
@@ -216,6 +216,7 @@ def test_count_correct(batch: int, dtype: Any) -> None:
 
 
 KEY = np.array([7, 3], np.int64)
+COLOURS = ("brightness", "contrast", "saturation")
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -304,12 +305,33 @@ def test_take_images(dtype: Any, count: int) -> None:
 def test_take_images_shifted_and_mirrored(count: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (9, 2, 6, 5)).astype(np.uint8)
     indices = np.arange(count) % 9
-    for pad, shift, flip in ((0, 2, False), (1, 0, True), (2, 1, True), (0, 9, True)):
-        options = {"mean": (0.1, 0.2), "std": (0.5, 0.6), "pad": pad, "shift": shift, "flip": flip, "key": KEY}
+    still = (0, 0, False)
+    for pad, shift, flip, cutout, view in (
+        (0, 2, False, 0, still), (1, 0, True, 0, still), (2, 1, True, 3, still), (0, 9, True, 20, still),
+        (0, 0, False, 2, still), (0, 0, False, 0, (0, 0, True)), (1, 0, False, 0, (1, -2, False)),
+        (2, 1, True, 4, (-1, 1, True)), (0, 0, False, 0, (9, 0, False)),
+    ):  # fmt: skip
+        options = {
+            "mean": (0.1, 0.2), "std": (0.5, 0.6), "pad": pad, "shift": shift, "flip": flip, "cutout": cutout,
+            "view": view, "key": KEY,
+        }  # fmt: skip
         expected = take_images(images, indices, **options)
         assert_close(F.take_images(images, indices, **options), expected, tolerance=5e-7)
     other = F.take_images(images, indices, shift=2, flip=True, key=KEY + 1)
     assert np.any(other != F.take_images(images, indices, shift=2, flip=True, key=KEY))
+
+
+@pytest.mark.parametrize("count", [3, LANES + 1])
+def test_jitter_colors(count: int) -> None:
+    x = random(count, 3, 5, 4)
+    for amounts in ({"brightness": 0.3}, {"contrast": 0.5}, {"saturation": 0.8}, dict.fromkeys(COLOURS, 0.4)):
+        assert_close(F.jitter_colors(x, **amounts, key=KEY), jitter_colors(x, **amounts, key=KEY), tolerance=1e-6)
+    np.testing.assert_allclose(F.jitter_colors(x, key=KEY), x, rtol=1e-6, atol=1e-6)
+    for name in COLOURS:
+        with pytest.raises(ValueError, match=f"jitter_colors: {name} must be 0 or more"):
+            F.jitter_colors(x, **{name: -0.1})
+    with pytest.raises(ValueError, match="x must have shape"):
+        F.jitter_colors(x[0])
 
 
 @pytest.mark.parametrize("count", [3, LANES + 1])

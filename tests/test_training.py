@@ -11,14 +11,18 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import numbaconv.functional as F
 from numbaconv import models, nn, optim, visual
 from numbaconv.training import (
+    VIEWS,
+    Augmentation,
     Callback,
     CheckpointError,
     Diverged,
@@ -41,6 +45,7 @@ from numbaconv.training.order import epoch_order
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES, BATCH = 40, 16  # Two full batches and one of 8.
+AUGMENTED = Augmentation(shift=3, flip=True, cutout=4, brightness=0.1, contrast=0.2, saturation=0.3, mixup=0.5)
 
 
 def make_split(images: int = IMAGES, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -389,9 +394,10 @@ def test_a_fit_learns_reports_and_fills_the_run_folder(tmp_path: Path) -> None:
 
     run = RunFolder(tmp_path)
     assert run.read_config()["training"] == {
-        "epochs": 20, "batch_size": BATCH, "seed": 0, "shift": 0, "flip": False,
-        "mean": [0.3], "std": [0.3], "pad": 0,
+        "epochs": 20, "batch_size": BATCH, "seed": 0, "label_smoothing": 0.0, "average": 0.0,
+        "mean": [0.3], "std": [0.3], "pad": 0, "views": "one",
     }  # fmt: skip
+    assert run.read_config()["augmentation"] == asdict(Augmentation())
     with run.metrics_path.open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["train_loss"]) for row in rows] == [row.train_loss for row in history]
@@ -481,7 +487,7 @@ def test_dropout_and_augmentation_do_not_keep_a_run_from_the_same_bits(tmp_path:
     def fresh() -> Trainer:
         layers = nn.Flatten(), nn.Linear(1024, 10, generator=0), nn.Dropout(0.5)
         sgd = optim.SGD(lr=0.01)
-        return Trainer(nn.Sequential(*layers), batch_size=BATCH, optimizer=sgd, shift=2, flip=True)
+        return Trainer(nn.Sequential(*layers), batch_size=BATCH, optimizer=sgd, augmentation=AUGMENTED)
 
     unbroken = fresh()
     unbroken.fit(split, epochs=3)
@@ -494,11 +500,153 @@ def test_dropout_and_augmentation_do_not_keep_a_run_from_the_same_bits(tmp_path:
 
 def test_augmentation_moves_training_images_alone() -> None:
     images, labels = make_split(BATCH)
-    plain, moved = make_trainer(), make_trainer(shift=3, flip=True)
+    plain, moved = make_trainer(), make_trainer(augmentation=AUGMENTED)
     assert plain.evaluate((images, labels))["loss"] == moved.evaluate((images, labels))["loss"]
     assert plain.step(images, labels) != moved.step(images, labels)
-    first, second = make_trainer(shift=3, flip=True), make_trainer(shift=3, flip=True)
+    first, second = make_trainer(augmentation=AUGMENTED), make_trainer(augmentation=AUGMENTED)
     assert first.step(images, labels) == second.step(images, labels)
+
+
+def test_amounts_of_augmentation_are_checked() -> None:
+    for name in asdict(Augmentation()):
+        with pytest.raises(ValueError, match=f"Augmentation: {name} must be 0 or more"):
+            Augmentation(**{name: -1})
+
+
+def test_mixup_blends_images_and_losses() -> None:
+    """One step by hand: x of the share that the augmentation draws, and the loss against both labels."""
+    images, labels = make_split(BATCH)
+    how = Augmentation(mixup=0.4)
+    trainer = make_trainer(augmentation=how, optimizer=optim.SGD(lr=0.0), seed=3)
+    share = how.share(3, 0)
+    assert 0.5 <= share < 1.0 and share != how.share(3, 1)
+    x = F.take_images(images, np.arange(BATCH), 0.3, 0.3)
+    partners = np.roll(np.arange(BATCH), 1)
+    logits = trainer.model(np.float32(share) * x + np.float32(1 - share) * x[partners])
+    expected = share * F.cross_entropy(logits, labels) + (1 - share) * F.cross_entropy(logits, labels[partners])
+    assert trainer.step(images, labels) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_label_smoothing_is_for_training_alone() -> None:
+    images, labels = make_split(BATCH)
+    plain, smooth = (make_trainer(optimizer=optim.SGD(lr=0.0), label_smoothing=e) for e in (0.0, 0.2))
+    logits = plain.predict(images)
+    expected = float(F.cross_entropy(logits, labels, label_smoothing=0.2))
+    assert smooth.step(images, labels) == pytest.approx(expected, rel=1e-5)
+    assert plain.evaluate((images, labels))["loss"] == smooth.evaluate((images, labels))["loss"]
+
+
+def test_views_are_averaged() -> None:
+    images, _ = make_split(3)
+    assert {round(sum(weight for weight, _ in views), 12) for views in VIEWS.values()} == {1.0}
+    for name, views in VIEWS.items():
+        expected = np.zeros((3, 10))
+        trainer = make_trainer(views=name)
+        for weight, (down, right, mirrored) in views:
+            moved = np.roll(np.pad(images, ((0, 0), (0, 0), (2, 2), (2, 2))), (-down, -right), (2, 3))[:, :, 2:-2, 2:-2]
+            expected += weight * make_trainer().predict(moved[..., ::-1] if mirrored else moved)
+        np.testing.assert_allclose(trainer.predict(images), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_fit_takes_all_views_in_its_last_epoch() -> None:
+    split = make_split()
+    one, both = make_trainer(), make_trainer(views="flip")
+    alone, together = (trainer.fit(split, split, epochs=2) for trainer in (one, both))
+    assert alone[0].validation_loss == together[0].validation_loss
+    assert alone[1].validation_loss != together[1].validation_loss == both.evaluate(split)["loss"]
+
+
+def test_averaged_weights_are_evaluated_and_kept(tmp_path: Path) -> None:
+    split = make_split()
+
+    def fresh() -> Trainer:
+        return make_trainer(average=0.8)
+
+    averaged, plain = fresh(), make_trainer()
+    expected = {name: array.astype(float) for name, array in plain.model.state_dict().items()}
+    for step in range(1, 4):
+        plain.step(*split)
+        averaged.step(*split)
+        kept = min(0.8, (1 + step) / (10 + step))
+        for name, array in plain.model.state_dict().items():
+            expected[name] += (1 - kept) * (array - expected[name])
+    assert_same_bits(plain, averaged)  # Training goes on with the weights themselves.
+    with averaged.averaged():
+        for name, array in averaged.model.state_dict().items():
+            np.testing.assert_allclose(array, expected[name], rtol=1e-4, atol=1e-6)
+        logits = averaged.model(F.take_images(split[0], np.arange(IMAGES), 0.3, 0.3))
+    np.testing.assert_allclose(averaged.predict(split[0]), logits, rtol=1e-4, atol=1e-5)
+
+    unbroken = fresh()
+    unbroken.fit(split, split, epochs=3, run=tmp_path / "unbroken")
+    with pytest.raises(Crash):
+        stopped = [StopAt(5, crash)]
+        fresh().fit(split, split, epochs=3, run=tmp_path / "run", callbacks=stopped, checkpoint_every_steps=2)
+    resumed = fresh()
+    resumed.fit(split, split, epochs=3, run=tmp_path / "run", resume=True)
+    assert_same_bits(unbroken, resumed)
+    final = load(tmp_path / "run" / "final.safetensors").state_dict()
+    checkpoint = load(RunFolder(tmp_path / "run").checkpoints()[-1]).state_dict()
+    assert resumed.average is not None
+    for name, array in resumed.average.arrays.items():
+        np.testing.assert_array_equal(final[name], array)
+        np.testing.assert_array_equal(checkpoint[name], array)
+
+
+def test_biases_have_a_learning_rate_of_their_own() -> None:
+    """And shrink by weight decay as the weights do."""
+    images, labels = make_split(BATCH)
+    start = models.lenet5(seed=1).state_dict()
+    moved = []
+    for factor in (1.0, 8.0):
+        trainer = make_trainer(seed=1, optimizer=optim.SGD(lr=0.01, weight_decay=0.1, bias_lr_factor=factor))
+        trainer.step(images, labels)
+        moved.append({name: array - start[name] for name, array in trainer.model.state_dict().items()})
+    for name, array in start.items():
+        if array.ndim > 1:
+            np.testing.assert_array_equal(moved[0][name], moved[1][name])
+        else:
+            decay = -0.01 * 0.1 * array
+            np.testing.assert_allclose(moved[1][name] - decay, 8.0 * (moved[0][name] - decay), rtol=2e-3, atol=1e-6)
+    with pytest.raises(ValueError, match="bias_lr_factor must be above 0"):
+        optim.SGD(bias_lr_factor=0.0)
+
+
+def test_a_model_that_asks_for_it_is_shown_the_images_before_the_first_step(tmp_path: Path) -> None:
+    seen = []
+
+    class Curious(nn.Sequential):
+        def prepare(self, images: np.ndarray) -> None:
+            seen.append(images)
+
+    split = make_split()
+    trainer = Trainer(Curious(nn.Flatten(), nn.Linear(1024, 10, generator=0)), batch_size=BATCH, mean=0.3, std=0.3)
+    trainer.fit(split, epochs=1)
+    trainer.fit(split, epochs=1)
+    (images,) = seen
+    np.testing.assert_allclose(images, (split[0] / 255 - 0.3) / 0.3, rtol=1e-4, atol=1e-5)
+
+
+def test_scores_of_auxiliary_classifiers_take_part_in_training() -> None:
+    class Assisted(nn.Module):
+        auxiliary_weight = 0.25
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.aux = (nn.Linear(1024, 10, generator=seed) for seed in (0, 1))
+
+        def forward(self, x: Any) -> Any:
+            x = F.flatten(x, 1)
+            return (self.fc(x), self.aux(x)) if self.training else self.fc(x)
+
+    images, labels = make_split(BATCH)
+    trainer = Trainer(Assisted(), batch_size=BATCH, optimizer=optim.SGD(lr=0.01), mean=0.3, std=0.3)
+    scores, auxiliary = trainer.model(F.take_images(images, np.arange(BATCH), 0.3, 0.3))
+    expected = F.cross_entropy(scores, labels) + 0.25 * F.cross_entropy(auxiliary, labels)
+    before = trainer.model.aux.weight.data.copy()
+    assert trainer.step(images, labels) == pytest.approx(float(expected), rel=1e-5)
+    assert np.any(trainer.model.aux.weight.data != before)
+    assert trainer.predict(images).shape == (BATCH, 10)
 
 
 def test_a_finished_run_can_be_resumed_for_more_epochs(tmp_path: Path) -> None:
@@ -681,7 +829,9 @@ def test_a_run_killed_at_random_moments_ends_at_the_same_bits(tmp_path: Path, ki
         ({"batch_size": 0}, "batch_size must be 1 or more, got 0"),
         ({"seed": -1}, "seed must be 0 or more"),
         ({"pad": -1}, "pad must be 0 or more, got -1"),
-        ({"shift": -1}, "shift must be 0 or more"),
+        ({"label_smoothing": 1.5}, "label_smoothing must lie between 0 and 1"),
+        ({"views": "both"}, "views must be one of one, flip, shift, flip-shift, got 'both'"),
+        ({"average": 1.0}, "decay must be 0 or more and below 1"),
         ({"std": [1.0, 0.0]}, "std must be above 0 in every channel"),
         ({"model": "lenet5"}, "model must be an nn.Module, got str"),
     ],

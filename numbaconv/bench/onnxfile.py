@@ -14,8 +14,7 @@ import numpy as np
 
 from numbaconv.graph import Graph, Node, Tensor, Variable
 from numbaconv.graph.fuse import without_unread
-
-from .nodes import is_flatten, is_global, rounds_up, slides
+from numbaconv.graph.geometry import is_flatten, is_global, rounds_up, slides
 
 _IR_VERSION, _OPSET = 8, 17
 _DATA_TYPES = {np.dtype(np.float32): 1, np.dtype(np.int64): 7, np.dtype(np.float64): 11}

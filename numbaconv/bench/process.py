@@ -55,7 +55,11 @@ images, labels = torch.randn({shape}), torch.randint(0, 10, ({batch},))
 model, images = (thing.to(memory_format=torch.{layout}) for thing in (model, images))
 optimizer = torch.optim.SGD(model.parameters(), lr={lr}, momentum={momentum})
 def loss_of(images, labels):
-    return torch.nn.functional.cross_entropy(model(images), labels)
+    outputs = model(images)
+    if not isinstance(outputs, tuple):
+        return torch.nn.functional.cross_entropy(outputs, labels)
+    loss, *auxiliary = (torch.nn.functional.cross_entropy(scores, labels) for scores in outputs)
+    return loss + {auxiliary_weight} * sum(auxiliary)
 if {compile}:
     loss_of = torch.compile(loss_of)
 for _ in range({steps}):
@@ -81,8 +85,12 @@ def torch_training(
         ValueError: if the network has no twin in PyTorch.
     """
     settings = _settings(network, batch, steps)
-    model = torch_program(session.torch, models.build(network), settings["shape"])
-    return _TORCH.format(model=model, threads=runner.get_threads(), layout=layout, compile=compile, **settings)
+    ours = models.build(network)
+    model = torch_program(session.torch, ours, settings["shape"])
+    weight = getattr(ours, "auxiliary_weight", 0.0)
+    return _TORCH.format(
+        model=model, auxiliary_weight=weight, threads=runner.get_threads(), layout=layout, compile=compile, **settings
+    )
 
 
 def _settings(network: str, batch: int, steps: int) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def measure(session: Session, network: str = "lenet5", batch: int = 64) -> Seque
     """
     images, labels = random_batch(network, batch)
     _, step = build_step(network, images, labels)
-    step.hyper[:] = step.optimizer.hyper()
+    step.read_optimizer()
     return profile(session, step.executable, [images, labels, np.arange(batch)])
 
 

@@ -202,8 +202,12 @@ class Batches:
 _BATCHES: dict[str, Batches] = {
     "lenet5": Batches((64, 256), (1, 64)),
     "vgg16": Batches((64,), (1, 64)),
+    "alexnet": Batches((32,), (1,)),
+    "googlenet": Batches((32,), (1,)),
     "resnet18": Batches((32,), (1,)),
     "resnet50": Batches((32,), (1,)),
+    "vgg16_imagenet": Batches((16,), (1,)),
+    "vgg19_imagenet": Batches((16,), (1,)),
 }
 
 

@@ -143,8 +143,14 @@ def torch_step(
     twin = torch_twin(torch, model, images.shape).to(memory_format=form)
     optimizer = torch.optim.SGD(twin.parameters(), LR, MOMENTUM)
 
+    weight = getattr(model, "auxiliary_weight", 0.0)
+
     def loss_of(x: Any, y: Any) -> Any:
-        return torch.nn.functional.cross_entropy(twin(x), y)
+        outputs = twin(x)
+        if not isinstance(outputs, tuple):
+            return torch.nn.functional.cross_entropy(outputs, y)
+        loss, *auxiliary = (torch.nn.functional.cross_entropy(scores, y) for scores in outputs)
+        return loss + weight * sum(auxiliary)
 
     if compile:
         loss_of = torch.compile(loss_of)

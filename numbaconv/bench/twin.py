@@ -15,9 +15,8 @@ from typing import Any
 from numpy.typing import DTypeLike
 
 from numbaconv.graph import Graph, Node, Tensor, Variable
+from numbaconv.graph.geometry import is_flatten, is_global, rounds_up, slides
 from numbaconv.nn import Module
-
-from .nodes import is_flatten, is_global, rounds_up, slides
 
 
 def torch_twin(torch: Any, model: Module, shape: Sequence[int], dtype: DTypeLike = "float32") -> Any:
@@ -27,7 +26,7 @@ def torch_twin(torch: Any, model: Module, shape: Sequence[int], dtype: DTypeLike
 
     Args:
         torch: the module.
-        model: the network, of one input and one output.
+        model: the network, of one input; with several outputs, the twin returns a tuple too.
         shape: of a batch, ``(N, C, H, W)``.
         dtype: of the batch.
 
@@ -35,7 +34,8 @@ def torch_twin(torch: Any, model: Module, shape: Sequence[int], dtype: DTypeLike
         ValueError: if the network holds an operator that has no translation here.
     """
     graph = Graph()
-    graph.output(model(graph.input(shape, dtype)))
+    outputs = model(graph.input(shape, dtype))
+    graph.output(*(outputs if isinstance(outputs, tuple) else (outputs,)))
     root = _holder(torch, model)
     names = {id(variable): name for name, variable in (*model.named_parameters(), *model.named_buffers())}
     return torch.fx.GraphModule(root, _Translation(torch, graph, root, names).graph, "Twin").train(model.training)
@@ -114,8 +114,8 @@ class _Translation:
             if translate is None:
                 raise ValueError(f"bench: there is no translation of {node.op.name} to PyTorch")
             self._values[id(node.outputs[0])] = translate(self, node)
-        (output,) = ours.outputs
-        self.graph.output(self.value(output))
+        outputs = tuple(self.value(output) for output in ours.outputs)
+        self.graph.output(outputs[0] if len(outputs) == 1 else outputs)
 
     def value(self, tensor: Tensor) -> Any:
         """What stands for a tensor; parameters and buffers are read where they are used first."""
@@ -149,6 +149,16 @@ def _conv(to: _Translation, node: Node) -> Any:
     return to.call(
         f"conv{len(attrs['stride'])}d", *node.inputs, stride=attrs["stride"],
         padding=tuple(before for before, _ in attrs["padding"]), dilation=attrs["dilation"], groups=attrs["groups"],
+    )  # fmt: skip
+
+
+def _conv_transpose(to: _Translation, node: Node) -> Any:
+    attrs = node.attrs
+    return to.call(
+        f"conv_transpose{len(attrs['stride'])}d", *node.inputs, stride=attrs["stride"],
+        padding=tuple(before for before, _ in attrs["padding"]),
+        output_padding=tuple(before - after for before, after in attrs["padding"]), dilation=attrs["dilation"],
+        groups=attrs["groups"],
     )  # fmt: skip
 
 
@@ -234,6 +244,15 @@ def _dropout(to: _Translation, node: Node) -> Any:
     return to.call("dropout", node.inputs[0], p=node.attrs["p"], training=True)
 
 
+def _concat(to: _Translation, node: Node) -> Any:
+    values = [to.value(tensor) for tensor in node.inputs]
+    return to.graph.call_function(to.torch.cat, (values,), {"dim": node.attrs["dim"]})
+
+
+def _local_response_norm(to: _Translation, node: Node) -> Any:
+    return to.call("local_response_norm", *node.inputs, **node.attrs)
+
+
 def _along_axis(function: str) -> _Translate:
     return lambda to, node: to.call(function, *node.inputs, dim=node.attrs["axis"])
 
@@ -246,10 +265,14 @@ _TRANSLATIONS: dict[str, _Translate] = {
     "add": _plain(operator.add),
     "avg_pool": _avg_pool,
     "batch_norm": _batch_norm,
+    "concat": _concat,
     "conv": _conv,
+    "conv_input_grad": _conv_transpose,
     "divide": _plain(operator.truediv),
     "dropout": _dropout,
+    "gelu": _plain("gelu"),
     "linear": _plain("linear"),
+    "local_response_norm": _local_response_norm,
     "log_softmax": _along_axis("log_softmax"),
     "max_pool": _max_pool,
     "multiply": _plain(operator.mul),

@@ -23,11 +23,13 @@ from .catalog import DatasetInfo, RemoteFile, info, names
 from .dataset import Dataset, Split, channel_statistics
 from .errors import DataError
 from .fetch import Progress
+from .folder import PREFIX, load_folder
 
 __all__ = [
     "DataError",
     "Dataset",
     "DatasetInfo",
+    "PREFIX",
     "Progress",
     "RemoteFile",
     "Split",
@@ -35,6 +37,7 @@ __all__ = [
     "find",
     "info",
     "load",
+    "load_folder",
     "names",
 ]
 
@@ -44,16 +47,18 @@ def load(
     data_dir: str | os.PathLike[str] | None = None,
     download: bool = True,
     progress: Progress | None = None,
+    size: int | None = None,
 ) -> Dataset:
     """Load a data set.
 
     Args:
-        name: one of ``names()``.
+        name: one of ``names()``, or ``folder:`` and the path of a folder of one's own images, see ``load_folder``.
         data_dir: folder that holds the files, in itself or in a folder named after the data set (``mnist``,
             ``cifar10`` ..., or ``MNIST/raw``, ``FashionMNIST/raw``). It is only read, never written. By default the
             environment variable ``NUMBACONV_DATA_DIR``.
         download: whether to download what is neither in ``data_dir`` nor in the cache folder, into the latter.
         progress: optional callback ``(file name, bytes done, bytes total)`` for downloads.
+        size: pixels that the images of a folder are stretched to.
 
     Returns:
         The data set; images are ``uint8`` in the shape ``info(name).shape``.
@@ -62,6 +67,8 @@ def load(
         DataError: if there is no such data set, a file is damaged or has not the form it must have, or the files
             cannot be had. The message is one sentence for the user.
     """
+    if name.startswith(PREFIX):
+        return load_folder(name.removeprefix(PREFIX), size)
     facts = info(name)
     if not facts.files:
         train, test = _digits.load(facts)

@@ -10,11 +10,11 @@ from typing import Any
 
 from numpy.typing import DTypeLike
 
-import numbaconv.functional as F
 from numbaconv.nn import BatchNorm2d, Conv2d, Linear, Module, ReLU, Sequential
 from numbaconv.nn.init import as_generator
 
 from .initial import init_convolutions_, init_linears_
+from .pixels import mean_over_pixels
 from .registry import register
 
 _STEM = 32  # channels behind the first convolution
@@ -59,8 +59,7 @@ class MobileNet(Module):
 
     def forward(self, x: Any) -> Any:
         """``x`` of shape ``(N, in_channels, H, W)`` to scores ``(N, num_classes)``."""
-        y = self.features(x)
-        return self.classifier(F.flatten(F.avg_pool2d(y, tuple(y.shape[2:])), 1))
+        return self.classifier(mean_over_pixels(self.features(x)))
 
 
 def _normalised(*convolutions: Conv2d) -> Sequential:

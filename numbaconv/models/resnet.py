@@ -17,6 +17,7 @@ from numbaconv.nn import BatchNorm2d, Conv2d, Linear, MaxPool2d, Module, ReLU, S
 from numbaconv.nn.init import as_generator
 
 from .initial import init_convolutions_
+from .pixels import mean_over_pixels
 from .registry import register
 
 
@@ -127,7 +128,7 @@ class ResNet(Module):
             y = self.maxpool(y)
         for stage in self.stages:
             y = getattr(self, stage)(y)
-        return self.fc(F.flatten(F.avg_pool2d(y, tuple(y.shape[2:])), 1))
+        return self.fc(mean_over_pixels(y))
 
 
 def _cifar(depth: int, *rest: Any) -> ResNet:

@@ -128,3 +128,21 @@ def vgg19(
     143,667,240 parameters with 1,000 classes, images of 224×224 pixels and no batch normalisation.
     """
     return VGG((2, 2, 4, 4, 4), num_classes, in_channels, image_size, batch_norm, seed, dtype)
+
+
+@register(image_size=224)
+def vgg16_imagenet(
+    num_classes: int = 1000, in_channels: int = 3, batch_norm: bool = False, seed: int = 0,
+    dtype: DTypeLike = "float32",
+) -> VGG:  # fmt: skip
+    """VGG-16 as published, for images of 224×224 pixels: 138,357,544 parameters; see ``vgg16``."""
+    return vgg16(num_classes, in_channels, 224, batch_norm, seed, dtype)
+
+
+@register(image_size=224)
+def vgg19_imagenet(
+    num_classes: int = 1000, in_channels: int = 3, batch_norm: bool = False, seed: int = 0,
+    dtype: DTypeLike = "float32",
+) -> VGG:  # fmt: skip
+    """VGG-19 as published, for images of 224×224 pixels: 143,667,240 parameters; see ``vgg19``."""
+    return vgg19(num_classes, in_channels, 224, batch_norm, seed, dtype)

@@ -29,8 +29,20 @@ from .activation import (
     Tanhshrink,
     Threshold,
 )
-from .container import Sequential
-from .conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from .container import (
+    Sequential,
+)
+from .conv import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+)
+from .deform import (
+    DeformConv2d,
+)
 from .dropout import (
     AlphaDropout,
     Dropout,
@@ -40,8 +52,18 @@ from .dropout import (
     FeatureAlphaDropout,
     StochasticDepth,
 )
-from .filters import DifferenceOfGaussians, FilterBank, Gabor, Gaussian, Laplacian, Prewitt, Sobel
-from .linear import Linear
+from .filters import (
+    DifferenceOfGaussians,
+    FilterBank,
+    Gabor,
+    Gaussian,
+    Laplacian,
+    Prewitt,
+    Sobel,
+)
+from .linear import (
+    Linear,
+)
 from .loss import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -53,7 +75,11 @@ from .loss import (
     NLLLoss,
     SmoothL1Loss,
 )
-from .module import Buffer, Module, Parameter
+from .module import (
+    Buffer,
+    Module,
+    Parameter,
+)
 from .norm import (
     BatchNorm1d,
     BatchNorm2d,
@@ -65,7 +91,10 @@ from .norm import (
     LayerNorm,
     LocalResponseNorm,
 )
-from .patches import Fold, Unfold
+from .patches import (
+    Fold,
+    Unfold,
+)
 from .pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -99,8 +128,30 @@ from .pooling import (
     StochasticPool3d,
     TreePool2d,
 )
-from .separable import SeparableConv2d, SpatialConv2d, conv_from_linear, factorize
-from .shape import Flatten, Identity
+from .resize import (
+    ChannelShuffle,
+    PixelShuffle,
+    PixelUnshuffle,
+    Upsample,
+)
+from .separable import (
+    SeparableConv2d,
+    SpatialConv2d,
+    conv_from_linear,
+    factorize,
+)
+from .shape import (
+    Flatten,
+    Identity,
+)
+from .sparse import (
+    SparseConv2d,
+    SparseConv3d,
+    SparseSequential,
+    SubMConv2d,
+    SubMConv3d,
+    ToDense,
+)
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -123,6 +174,7 @@ __all__ = [
     "BlurPool3d",
     "Buffer",
     "CELU",
+    "ChannelShuffle",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -130,6 +182,7 @@ __all__ = [
     "ConvTranspose2d",
     "ConvTranspose3d",
     "CrossEntropyLoss",
+    "DeformConv2d",
     "DifferenceOfGaussians",
     "Dropout",
     "Dropout1d",
@@ -183,6 +236,8 @@ __all__ = [
     "NLLLoss",
     "PReLU",
     "Parameter",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "Prewitt",
     "RReLU",
     "ReLU",
@@ -199,17 +254,24 @@ __all__ = [
     "Softplus",
     "Softshrink",
     "Softsign",
+    "SparseConv2d",
+    "SparseConv3d",
+    "SparseSequential",
     "SpatialConv2d",
     "SpatialPyramidPool",
     "StochasticDepth",
     "StochasticPool1d",
     "StochasticPool2d",
     "StochasticPool3d",
+    "SubMConv2d",
+    "SubMConv3d",
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "ToDense",
     "TreePool2d",
     "Unfold",
+    "Upsample",
     "conv_from_linear",
     "factorize",
 ]

@@ -27,11 +27,7 @@ class _Normalisation(Module):
 
 
 class _RunningNorm(_Normalisation):
-    """A normalisation of ``(N, C, *spatial)`` with running statistics.
-
-    Batches are counted in ``num_batches_tracked``; with a ``momentum`` of None the running statistics are the averages
-    of all batches.
-    """
+    """A normalisation of ``(N, C, *spatial)`` with running statistics, and PyTorch's names for them."""
 
     dims: ClassVar[tuple[int, ...]]
 
@@ -63,13 +59,6 @@ class _RunningNorm(_Normalisation):
         if len(x.shape) not in self.dims:
             wanted = " or ".join(str(d) for d in self.dims)
             raise ValueError(f"{type(self).__name__}: x must have {wanted} dimensions, its shape is {tuple(x.shape)}")
-
-    def _count(self, x: Any) -> Any:
-        """Count the batch, in training; how far the running statistics are to move."""
-        if not self.training or self.num_batches_tracked is None:
-            return 0.0
-        share = count_batch(self.num_batches_tracked, x)
-        return share if self.momentum is None else self.momentum
 
     def extra_repr(self) -> str:
         """Return the arguments, as PyTorch shows them."""
@@ -107,6 +96,13 @@ class _BatchNormNd(_RunningNorm):
             self.training or not self.track_running_stats, self._count(x), self.eps,
         )  # fmt: skip
 
+    def _count(self, x: Any) -> Any:
+        """Count the batch, in training; how far the running statistics are to move."""
+        if not self.training or self.num_batches_tracked is None:
+            return 0.0
+        share = count_batch(self.num_batches_tracked, x)
+        return share if self.momentum is None else self.momentum
+
 
 class BatchNorm1d(_BatchNormNd):
     """Batch normalisation of ``(N, C)`` or ``(N, C, L)``; see ``_BatchNormNd``."""
@@ -129,7 +125,8 @@ class BatchNorm3d(_BatchNormNd):
 class _InstanceNormNd(_RunningNorm):
     """Instance normalisation of ``(N, C, *spatial)`` or ``(C, *spatial)``; arguments of ``torch.nn.InstanceNorm2d``.
 
-    By default there are no weights and no running statistics. Source: Ulyanov et al., arXiv 1607.08022.
+    By default there are no weights and no running statistics; as in PyTorch, batches are not counted, and a momentum of
+    None leaves the running statistics as they are. Source: Ulyanov et al., arXiv 1607.08022.
     """
 
     def __init__(
@@ -150,7 +147,7 @@ class _InstanceNormNd(_RunningNorm):
         batch = F.reshape(x, (1, *x.shape)) if len(x.shape) == self.dims[0] else x
         y = F.instance_norm(
             batch, self.running_mean, self.running_var, self.weight, self.bias,
-            self.training or not self.track_running_stats, self._count(x), self.eps,
+            self.training or not self.track_running_stats, self.momentum or 0.0, self.eps,
         )  # fmt: skip
         return F.reshape(y, x.shape)
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ def summarise(model: Module, shape: Sequence[int], dtype: Any = np.float32) -> M
     """
     graph = Graph()
     image = graph.input((1, *shape), dtype)
-    with _recorded_calls(model, graph) as calls:
+    with recorded_calls(model, graph) as calls:
         model(image)
     fields = _ReceptiveFields(image)
     counted: set[int] = set()
@@ -110,7 +111,7 @@ def summarise(model: Module, shape: Sequence[int], dtype: Any = np.float32) -> M
 
 
 @dataclass(frozen=True)
-class _Call:
+class Call:
     """One call of a module without children: the nodes it appended, and what it returned."""
 
     name: str
@@ -121,15 +122,15 @@ class _Call:
 
 
 @contextmanager
-def _recorded_calls(model: Module, graph: Graph) -> Iterator[list[_Call]]:
+def recorded_calls(model: Module, graph: Graph) -> Iterator[list[Call]]:
     """Note which nodes each module without children appends while a network is traced."""
-    calls: list[_Call] = []
+    calls: list[Call] = []
 
     def recorded(name: str, module: Module) -> Callable[..., Any]:
         def forward(*args: Any) -> Any:
             first = len(graph.nodes)
             result = type(module).forward(module, *args)
-            calls.append(_Call(name, type(module).__name__, first, len(graph.nodes), result))
+            calls.append(Call(name, type(module).__name__, first, len(graph.nodes), result))
             return result
 
         return forward
@@ -146,7 +147,7 @@ def _recorded_calls(model: Module, graph: Graph) -> Iterator[list[_Call]]:
 
 
 def _in_order(
-    calls: Sequence[_Call], nodes: Sequence[Node]
+    calls: Sequence[Call], nodes: Sequence[Node]
 ) -> Iterator[tuple[str, str, Sequence[Node], Tensor]]:
     """Yield name, kind, nodes and output of every call, and of every node between calls."""
     position = 0
@@ -179,6 +180,14 @@ def _source(tensor: Tensor) -> Any:
 # ---------------------------------------------------------------------------------------------- receptive fields
 
 
+#: For each spatial dimension a field's size and how far it moves from pixel to pixel: less than one behind a
+#: transposed convolution.
+_Fields = tuple[tuple[Fraction, Fraction], ...]
+
+#: Operators that put the windows of convolutions into their results.
+_TRANSPOSED = ("conv_input_grad", "fold")
+
+
 class _ReceptiveFields:
     """Sizes and steps of receptive fields, tensor by tensor.
 
@@ -187,15 +196,14 @@ class _ReceptiveFields:
 
     def __init__(self, image: Tensor) -> None:
         self._whole = image.shape[2:]
-        # tensor -> for each spatial dimension the field's size and how far it moves from pixel to pixel
-        self._fields: dict[int, tuple[tuple[int, int], ...]] = {id(image): ((1, 1),) * len(self._whole)}
+        self._fields: dict[int, _Fields] = {id(image): ((Fraction(1), Fraction(1)),) * len(self._whole)}
 
     def of(self, tensor: Tensor) -> tuple[int, ...]:
         """Return the receptive field of a tensor, clipped to the input."""
         fields = self._fields.get(id(tensor), ())
         if len(fields) != len(self._whole):
             return self._whole
-        return tuple(min(size, whole) for (size, _), whole in zip(fields, self._whole, strict=True))
+        return tuple(min(math.ceil(size), whole) for (size, _), whole in zip(fields, self._whole, strict=True))
 
     def pass_through(self, node: Node) -> None:
         """Note the fields of a node's outputs."""
@@ -206,11 +214,13 @@ class _ReceptiveFields:
                 self._fields[id(output)] = _widened(node, widest)
 
 
-def _widened(node: Node, fields: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+def _widened(node: Node, fields: _Fields) -> _Fields:
     """Return fields seen through the windows of a node; unchanged if it has none."""
     if "stride" not in node.attrs:
         return fields
     kernel = node.attrs.get("kernel") or node.inputs[1].shape[2:]
     dilation = node.attrs.get("dilation") or (1,) * len(fields)
     windows = zip(fields, kernel, dilation, node.attrs["stride"], strict=True)
+    if node.op.name in _TRANSPOSED:  # so many pixels put their windows where one result is, at the most
+        return tuple((size + (k - 1) * d // stride * jump, jump / stride) for (size, jump), k, d, stride in windows)
     return tuple((size + (k - 1) * d * jump, jump * stride) for (size, jump), k, d, stride in windows)

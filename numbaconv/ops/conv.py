@@ -241,6 +241,10 @@ def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, algo
     Case({"x": (33, 18, 4, 4), "weight": (9, 18, 3, 3)}, {"algo": "winograd"}),
     Case({"x": (2, 16, 8, 6), "weight": (32, 16, 3, 3)}, {"padding": ((2, 0), (0, 1)), "algo": "winograd"}),
     sizes=(
+        Case({"x": (64, 32, 32, 32), "weight": (32, 32, 7, 7)}, {"padding": 3}),
+        Case({"x": (64, 32, 32, 32), "weight": (32, 32, 11, 11)}, {"padding": 5}),
+        Case({"x": (16, 64, 56, 56), "weight": (64, 64, 11, 11)}, {"padding": 5}),
+        Case({"x": (16, 16, 56, 56), "weight": (16, 16, 31, 31)}, {"padding": 15}),
         Case({"x": (64, 32, 32, 32), "weight": (32, 32, 3, 3), "bias": (32,)}, {"padding": 1}),
         Case({"x": (16, 64, 56, 56), "weight": (64, 64, 3, 3), "bias": (64,)}, {"padding": 1}),
     ),

@@ -45,23 +45,31 @@ class Case:
     Attributes:
         shapes: of the array arguments, by name in order; a list of shapes for an argument that is a list of arrays.
         arguments: the others.
-        draw: how arrays are drawn that are not normally distributed; see ``draw.py``.
+        draw: how arrays are drawn that are not normally distributed; see ``draw.py``.  A list for a list of arrays.
         batched: the arrays whose first dimension is the batch; none if the batch cannot be another.
     """
 
     shapes: Mapping[str, Shapes]
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    draw: Mapping[str, Draw] = field(default_factory=dict)
+    draw: Mapping[str, Draw | list[Draw]] = field(default_factory=dict)
     batched: tuple[str, ...] = ("x", "y", "target")
 
     def arrays(self, rng: np.random.Generator, dtype: Any, batch: int | None = None) -> dict[str, Any]:
         """Arrays, and lists of them, for the call, with another batch size if one is given."""
         case = self if batch is None else self.with_batch(batch)
 
-        def drawn(name: str, shape: Shape) -> np.ndarray:
-            return self.draw.get(name, normal)(rng, shape, np.dtype(dtype))
+        def drawn(draw: Draw, shape: Shape) -> np.ndarray:
+            return draw(rng, shape, np.dtype(dtype))
 
-        return {name: each(shapes, functools.partial(drawn, name)) for name, shapes in case.shapes.items()}
+        found: dict[str, Any] = {}
+        for name, shapes in case.shapes.items():
+            draw = self.draw.get(name, normal)
+            if isinstance(draw, list):
+                assert isinstance(shapes, list), f"{name}: a list of draws is for a list of arrays"
+                found[name] = [drawn(*pair) for pair in zip(draw, shapes, strict=True)]
+            else:
+                found[name] = each(shapes, functools.partial(drawn, draw))
+        return found
 
     def with_batch(self, batch: int) -> "Case":
         """The case with another batch size."""
@@ -157,10 +165,15 @@ FUNCTIONS: dict[str, Public] = {}
 
 
 def operator(cls: type[Operator]) -> Operator:
-    """Put a row into the table, under its class name in snake case, and return it."""
+    """Put a row into the table, under its class name in snake case, and return it.
+
+    A class that is defined once more (a notebook's cell that is run again) takes the place of its former self; raises
+    ValueError for a name that another class has.
+    """
     row = cls()
     row.name = row.name or "".join("_" + c.lower() if c.isupper() else c for c in cls.__name__).lstrip("_")
-    if row.name in OPERATORS:
+    former = type(OPERATORS[row.name]) if row.name in OPERATORS else cls
+    if (former.__module__, former.__qualname__) != (cls.__module__, cls.__qualname__):
         raise ValueError(f"operator {row.name!r} exists already")
     row.__doc__ = cls.__doc__
     OPERATORS[row.name] = row

@@ -173,7 +173,7 @@ def binary_cross_entropy(x, target, weight=None, reduction="mean"):
     sizes=_sizes(draw={"target": probabilities}),
 )
 def binary_cross_entropy_with_logits(x, target, weight=None, reduction="mean", pos_weight=None):
-    """``binary_cross_entropy`` of sigmoid(x), without overflow or cancellation.
+    """``binary_cross_entropy`` of sigmoid(x), without overflow.
 
     ``pos_weight`` multiplies t log sigmoid(x): one number, one a channel (as NumPy broadcasts it), or of x's shape.
     Source: PyTorch.

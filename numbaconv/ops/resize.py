@@ -61,7 +61,7 @@ def taps(mode: str, size: int, output: int, scale: float | None, align_corners: 
         offset = np.float32(0.5 if mode == "nearest-exact" else 0.0)
         places = (int(np.floor((np.float32(o) + offset) * step)) for o in range(output))
         return [[(min(place, size - 1), 1.0)] for place in places]
-    if size == output and mode != "bicubic" and not antialias:  # as PyTorch, whatever the scale factor
+    if size == output and (mode != "bicubic" or antialias):  # as PyTorch, whatever the scale factor
         return [[(o, 1.0)] for o in range(output)]
     if align_corners:
         step = (size - 1) / (output - 1) if output > 1 else 0.0

@@ -8,10 +8,11 @@ from .core import Operator, Spec, apply, as_input, dtype_of, integers, is_traced
 class TakeImages(Operator):
     """images[indices], scaled to (value / 255 - mean) / std if they are bytes, with a border of black pixels.
 
-    With a third input, a random key, each image is moved by up to ``shift`` pixels and, with ``flip``, mirrored.
+    With a third input, a random key, each image is moved by up to ``shift`` pixels, mirrored with ``flip``, and has a
+    square of ``cutout`` pixels set to zero.
     """
 
-    def shape(self, images: Spec, indices: Spec, *key: Spec, mean, std, pad, shift, flip, salt) -> Spec:
+    def shape(self, images: Spec, indices: Spec, *key: Spec, pad, **attrs) -> Spec:
         n, c, h, w = indices.shape[0], *images.shape[1:]
         dtype = np.dtype(np.float32) if images.dtype == np.uint8 else images.dtype
         return Spec((n, c, h + 2 * pad, w + 2 * pad), dtype)
@@ -41,14 +42,19 @@ def _check_indices(function: str, indices, count: int) -> None:
 
 
 @public()
-def take_images(images, indices, mean=(0.0,), std=(1.0,), pad=0, shift=0, flip=False, *, key=None):
+def take_images(
+    images, indices, mean=(0.0,), std=(1.0,), pad=0, shift=0, flip=False, *, cutout=0, view=(0, 0, False), key=None
+):
     """A batch of images (M, C, H, W) uint8, float32 or float64 by indices (N,) int64: (N, C, H + 2 pad, W + 2 pad).
 
     Bytes become (value / 255 - mean) / std, float32, with one mean and standard deviation a channel; floating-point
     images are taken as they are.  The border is what a black (zero) pixel becomes.
 
-    Augmentation: each image is moved by up to ``shift`` pixels in both directions, and with ``flip`` every other one is
-    mirrored, as ``key`` says, an int64 array [seed, step] (default as for ``dropout``).
+    Augmentation: each image is moved by up to ``shift`` pixels in both directions, with ``flip`` every other one is
+    mirrored, and a square with sides of ``cutout`` pixels around one of its pixels is set to zero, the mean (DeVries &
+    Taylor, arXiv 1708.04552), as ``key`` says, an int64 array [seed, step] (default as for ``dropout``).
+
+    ``view`` is the same for all images: rows to move up, columns to move to the left, and whether to mirror.
 
     Source: Krizhevsky et al., NIPS 2012, section 4.1 (shifted and mirrored images).
     """
@@ -67,8 +73,15 @@ def take_images(images, indices, mean=(0.0,), std=(1.0,), pad=0, shift=0, flip=F
         raise ValueError(f"take_images: std must be positive, not {std}")
     (pad,) = integers("take_images", "pad", pad, 1, 0)
     (shift,) = integers("take_images", "shift", shift, 1, 0)
-    attrs = {"mean": mean, "std": std, "pad": pad, "shift": shift, "flip": bool(flip), "salt": 0}
-    if not shift and not flip:
+    (cutout,) = integers("take_images", "cutout", cutout, 1, 0)
+    if len(view) != 3:
+        raise ValueError(f"take_images: view must be (rows, columns, mirrored), not {view!r}")
+    move = integers("take_images", "view", view[:2], 2, -(2**31))
+    attrs = {
+        "mean": mean, "std": std, "pad": pad, "shift": shift, "flip": bool(flip), "cutout": cutout,
+        "view": (*move, bool(view[2])), "salt": 0,
+    }  # fmt: skip
+    if not shift and not flip and not cutout:
         return apply(take_images_row, (images, indices), attrs)
     graph = next((value.graph for value in (images, indices) if is_traced(value)), None)
     key, attrs["salt"] = random_key("take_images", key, graph)

@@ -51,9 +51,13 @@ class Optimizer(ABC):
             self._state[id(parameter)] = (parameter, arrays)
         return self._state[id(parameter)][1]
 
+    def group_of(self, parameter: Variable) -> str:
+        """Return the name of the group of parameters, all with the same numbers, that one belongs to."""
+        return "all"
+
     @abstractmethod
-    def hyper(self) -> np.ndarray:
-        """Return the numbers of the next step, ``float64``, as ``apply`` reads them."""
+    def hyper(self, group: str = "all") -> np.ndarray:
+        """Return the numbers of a group's next step, ``float64``, as ``apply`` reads them."""
 
     @abstractmethod
     def apply(
@@ -81,6 +85,9 @@ class Optimizer(ABC):
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum; arguments and semantics of ``torch.optim.SGD``.
 
+    Parameters of one dimension (biases, and the weights of normalisations) have ``bias_lr_factor`` times the learning
+    rate, and a weight decay smaller by as much: they shrink alike.
+
     Source: Sutskever et al., On the importance of initialization and momentum in deep learning, ICML 2013.
     """
 
@@ -93,6 +100,7 @@ class SGD(Optimizer):
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
+        bias_lr_factor: float = 1.0,
     ) -> None:
         super().__init__(lr)
         self.momentum = self._at_least_zero("momentum", momentum)
@@ -101,13 +109,22 @@ class SGD(Optimizer):
         self.nesterov = bool(nesterov)
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             raise ValueError("SGD: nesterov needs a momentum above 0 and no dampening")
+        self.bias_lr_factor = self._at_least_zero("bias_lr_factor", bias_lr_factor)
+        if self.bias_lr_factor == 0:
+            raise ValueError("SGD: bias_lr_factor must be above 0; freeze parameters that are not to be trained")
 
-    def hyper(self) -> np.ndarray:
+    def group_of(self, parameter: Variable) -> str:
+        """``"biases"`` for parameters of one dimension, if they have a learning rate of their own."""
+        return "biases" if parameter.ndim == 1 and self.bias_lr_factor != 1 else "all"
+
+    def hyper(self, group: str = "all") -> np.ndarray:
         """``[lr, momentum, dampening, weight_decay]``."""
         # torch.optim.SGD starts the buffer as the bare gradient and leaves it out without momentum: from a buffer of
         # zeros, a dampening of zero does the same.
         damped = self.momentum > 0 and self.step_count > 0
-        return np.array([self.lr, self.momentum, self.dampening if damped else 0.0, self.weight_decay], np.float64)
+        factor = self.bias_lr_factor if group == "biases" else 1.0
+        dampening = self.dampening if damped else 0.0
+        return np.array([self.lr * factor, self.momentum, dampening, self.weight_decay / factor], np.float64)
 
     def apply(
         self, parameter: Tensor, gradient: Tensor, slots: tuple[Tensor, ...], hyper: Tensor
@@ -123,6 +140,7 @@ class SGD(Optimizer):
             "dampening": self.dampening,
             "weight_decay": self.weight_decay,
             "nesterov": self.nesterov,
+            "bias_lr_factor": self.bias_lr_factor,
         }
 
 
@@ -150,7 +168,7 @@ class Adam(Optimizer):
         self.eps = self._at_least_zero("eps", eps)
         self.weight_decay = self._at_least_zero("weight_decay", weight_decay)
 
-    def hyper(self) -> np.ndarray:
+    def hyper(self, group: str = "all") -> np.ndarray:
         """``[lr, beta1, beta2, eps, weight_decay, step]``, the step counted from 1."""
         return np.array([self.lr, *self.betas, self.eps, self.weight_decay, self.step_count + 1], np.float64)
 

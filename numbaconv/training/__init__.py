@@ -1,5 +1,7 @@
 """Training: the Trainer, run folders, checkpoints and metrics."""
 
+from .augmentation import VIEWS, Augmentation
+from .average import WeightAverage
 from .callback import Callback, FitInfo, StepInfo
 from .checkpoint import RunState
 from .errors import CheckpointError, Diverged, Interrupted
@@ -9,6 +11,7 @@ from .trainer import Trainer
 from .weights import load, read_metadata, save
 
 __all__ = [
+    "Augmentation",
     "Callback",
     "CheckpointError",
     "Diverged",
@@ -19,6 +22,8 @@ __all__ = [
     "RunState",
     "StepInfo",
     "Trainer",
+    "VIEWS",
+    "WeightAverage",
     "accuracy",
     "confusion_matrix",
     "load",

@@ -18,9 +18,10 @@ from numbaconv.nn import Module
 from numbaconv.optim import Optimizer
 
 from . import tensorfile
+from .average import WeightAverage
 from .errors import CheckpointError
 from .metrics import EpochMetrics
-from .weights import MODEL_PREFIX, describe, load_into, model_tensors
+from .weights import AVERAGE_PREFIX, MODEL_PREFIX, describe, load_into, with_prefix
 
 _OPTIMIZER_PREFIX = "optimizer."
 
@@ -52,14 +53,18 @@ def save_checkpoint(
     state: RunState,
     identity: Mapping[str, Any],
     metadata: Mapping[str, Any],
+    average: WeightAverage | None = None,
 ) -> None:
     """Write a checkpoint, atomically.
 
     Args:
         identity: what a trainer must have in common to go on with the run, by name.
         metadata: more to write along.
+        average: of the model's weights.
     """
     tensors = {MODEL_PREFIX + name: array for name, array in model.state_dict().items()}
+    if average is not None:
+        tensors.update((AVERAGE_PREFIX + name, array) for name, array in average.arrays.items())
     tensors.update((name, slot.data) for name, slot in _slots(model, optimizer).items())
     about = {
         **metadata,
@@ -73,9 +78,17 @@ def save_checkpoint(
 
 
 def restore_checkpoint(
-    path: Path, file: tensorfile.TensorFile, model: Module, optimizer: Optimizer, identity: Mapping[str, Any]
+    path: Path,
+    file: tensorfile.TensorFile,
+    model: Module,
+    optimizer: Optimizer,
+    identity: Mapping[str, Any],
+    average: WeightAverage | None = None,
 ) -> RunState:
-    """Put a model and an optimizer into the state of a checkpoint read from ``path``; return where the run was.
+    """Put a model, an optimizer and an average into the state of a checkpoint read from ``path``.
+
+    Returns:
+        Where the run was.
 
     Raises:
         CheckpointError: if it is no checkpoint, or not one of such a model, optimizer and ``identity``. Nothing is
@@ -99,7 +112,15 @@ def restore_checkpoint(
     arrays = {key: array for key, array in file.tensors.items() if key.startswith(_OPTIMIZER_PREFIX)}
     if {key: array.shape for key, array in arrays.items()} != {key: slot.shape for key, slot in slots.items()}:
         raise CheckpointError(f"{path}: its optimizer state does not fit the model {type(model).__name__}")
-    load_into(path, model, model_tensors(file))
+    averages = with_prefix(file, AVERAGE_PREFIX)
+    if average is not None and {name: array.shape for name, array in averages.items()} != {
+        name: array.shape for name, array in average.arrays.items()
+    }:
+        raise CheckpointError(f"{path}: its averaged weights do not fit the model {type(model).__name__}")
+    load_into(path, model, with_prefix(file, MODEL_PREFIX))
+    if average is not None:
+        for name, array in average.arrays.items():
+            array[...] = averages[name]
     for key, slot in slots.items():
         slot.data[...] = arrays[key]
     optimizer.step_count = step

@@ -69,8 +69,9 @@ class Fit:
             "training images": len(train.labels),
             "batch_size": trainer.batch_size,
             "seed": trainer.seed,
-            "shift": trainer.shift,
-            "flip": trainer.flip,
+            "augmentation": asdict(trainer.augmentation),
+            "label_smoothing": trainer.label_smoothing,
+            "average": 0.0 if trainer.average is None else trainer.average.decay,
             **_used(trainer.penalties),
             **trainer.describe(),
         }
@@ -89,13 +90,15 @@ class Fit:
             raise ValueError(
                 f"fit: the epoch in progress has seen {state.position:,} images, there are {len(self.train.labels):,}"
             )
+        if self.trainer.optimizer.step_count == 0:
+            self.trainer.begin(self.train.images)
         last = epochs if resume else state.epoch + epochs
         with deferred_interrupt() as interrupt:
             try:
                 self._compile(on_compile, interrupt)
                 self._tell_start(last)
                 while state.epoch < last:
-                    self._epoch(interrupt)
+                    self._epoch(interrupt, is_last=state.epoch + 1 == last)
             except _Stop:
                 raise self._interrupted() from None
         if self.validation is not None and self.trainer.validation is None:  # A finished run was resumed.
@@ -130,7 +133,9 @@ class Fit:
                     raise
                 warnings.warn(f"{error}; going on from the checkpoint before it", stacklevel=2)
                 continue
-            trainer.state = restore_checkpoint(path, file, trainer.model, trainer.optimizer, self.identity)
+            trainer.state = restore_checkpoint(
+                path, file, trainer.model, trainer.optimizer, self.identity, trainer.average
+            )
             self.last_checkpoint = path
             break
         # The file may be ahead of the checkpoint, or behind it, by what was written when the run was killed.
@@ -149,11 +154,12 @@ class Fit:
                 "batch_size": trainer.batch_size,
                 "seed": trainer.seed,
                 "threads": trainer.threads,
-                "shift": trainer.shift,
-                "flip": trainer.flip,
+                "label_smoothing": trainer.label_smoothing,
+                "average": 0.0 if trainer.average is None else trainer.average.decay,
                 **_used(trainer.penalties),
                 **trainer.describe(),
             },
+            "augmentation": asdict(trainer.augmentation),
         }
 
     def _compile(self, on_compile: OnCompile | None, interrupt: Interrupt) -> None:
@@ -171,7 +177,8 @@ class Fit:
             self.trainer.train_step(self.train, size, between)
         if self.validation is not None:
             for size in self.trainer.batch_sizes(len(self.validation.labels)):
-                self.trainer.eval_step(self.validation, size, between)
+                for views in sorted({"one", self.trainer.views}):
+                    self.trainer.eval_step(self.validation, size, between, views)
 
     def _tell_start(self, last: int) -> None:
         trainer, state = self.trainer, self.trainer.state
@@ -190,7 +197,7 @@ class Fit:
 
     # -- an epoch -----------------------------------------------------------------------------------------------------
 
-    def _epoch(self, interrupt: Interrupt) -> None:
+    def _epoch(self, interrupt: Interrupt, is_last: bool) -> None:
         """Do what is left of the epoch in progress."""
         trainer, state = self.trainer, self.trainer.state
 
@@ -204,7 +211,8 @@ class Fit:
         self._train(stop_if_asked)
         result = None
         if self.validation is not None:
-            result = trainer.evaluate_arrays(self.validation, between=stop_if_asked)
+            views = trainer.views if is_last else "one"
+            result = trainer.evaluate_arrays(self.validation, between=stop_if_asked, views=views)
             self._demand_finite("validation loss", result["loss"])
             trainer.validation = result
         images = len(self.train.labels)
@@ -290,7 +298,9 @@ class Fit:
         trainer = self.trainer
         if not has_finite_weights(trainer.model):
             self._demand_finite("largest weight", math.inf)
-        save_checkpoint(path, trainer.model, trainer.optimizer, trainer.state, self.identity, self.metadata)
+        save_checkpoint(
+            path, trainer.model, trainer.optimizer, trainer.state, self.identity, self.metadata, trainer.average
+        )
         self.last_checkpoint = path
         run.prune(self.keep_checkpoints)
         for callback in self.callbacks:
@@ -310,7 +320,8 @@ class Fit:
     def _close(self, run: RunFolder) -> None:
         trainer = self.trainer
         run.write_metrics(trainer.state.history)
-        weights.save(trainer.model, run.final_path, self.metadata)
+        with trainer.averaged():
+            weights.save(trainer.model, run.final_path, self.metadata)
         confusion = None if trainer.validation is None else trainer.validation["confusion"]
         recipe = weights.describe(trainer.model).get("model")
         title = f"{recipe['name'] if recipe else type(trainer.model).__name__}, {type(trainer.optimizer).__name__}"

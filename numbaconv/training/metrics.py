@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -30,6 +31,24 @@ class EpochMetrics:
     validation_accuracy: float | None
     seconds: float
     images_per_second: float
+
+    @classmethod
+    def from_text(cls, row: Mapping[str, str]) -> EpochMetrics:
+        """Read a row of the metrics file, where what is not known is empty.
+
+        Raises:
+            KeyError, TypeError, ValueError: if something is missing or is no number.
+        """
+        whole = ("epoch", "step")
+        values = {
+            field.name: int(row[field.name]) if field.name in whole else _number(row[field.name])
+            for field in fields(cls)
+        }
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from numbaconv import models, optim
 
+from .augmentation import Augmentation
 from .errors import CheckpointError
 from .run import RunFolder
 from .trainer import Trainer
@@ -38,8 +39,10 @@ def restore(run: RunFolder, threads: int | None = None) -> tuple[Trainer, dict[s
             mean=training.get("mean"),
             std=training.get("std"),
             pad=training["pad"],
-            shift=training.get("shift", 0),
-            flip=training.get("flip", False),
+            augmentation=Augmentation(**config.get("augmentation", {})),
+            label_smoothing=training.get("label_smoothing", 0.0),
+            average=training.get("average", 0.0),
+            views=training.get("views", "one"),
             **{name: training[name] for name in ("l1", "l2", "clip_norm", "clip_value") if name in training},
         )
     except KeyError as error:
@@ -52,14 +55,14 @@ def restore(run: RunFolder, threads: int | None = None) -> tuple[Trainer, dict[s
 def _optimizer(name: str, **settings: Any) -> optim.Optimizer:
     if "beta1" in settings:  # Written apart because TOML and the metrics have plain numbers.
         settings["betas"] = (settings.pop("beta1"), settings.pop("beta2"))
-    return _named("optimizer", optim.Optimizer, name)(**settings)
+    return named("optimizer", optim.Optimizer, name)(**settings)
 
 
 def _schedule(name: str, **settings: Any) -> optim.Schedule:
-    return _named("schedule", optim.Schedule, name)(**settings)
+    return named("schedule", optim.Schedule, name)(**settings)
 
 
-def _named(what: str, base: type, name: str) -> Any:
+def named(what: str, base: type, name: str) -> Any:
     """Return a class of ``numbaconv.optim`` by name; the file must not be able to name anything else."""
     found = getattr(optim, name, None)
     if not (isinstance(found, type) and issubclass(found, base) and found is not base):

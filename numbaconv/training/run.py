@@ -58,6 +58,15 @@ class RunFolder:
         return self.path / "report.txt"
 
     @property
+    def page_path(self) -> Path:
+        """What came out, in one page with all pictures."""
+        return self.path / "report.html"
+
+    def picture_path(self, name: str) -> Path:
+        """Return the path of a picture of the run."""
+        return self.path / "pictures" / name
+
+    @property
     def final_path(self) -> Path:
         """The weights at the end."""
         return self.path / "final.safetensors"
@@ -106,6 +115,20 @@ class RunFolder:
         writer.writeheader()
         writer.writerows(asdict(row) for row in history)
         write_atomic(self.metrics_path, text.getvalue())
+
+    def read_metrics(self) -> list[EpochMetrics]:
+        """Return the metrics of all epochs.
+
+        Raises:
+            CheckpointError: if there are none, or they cannot be read.
+        """
+        try:
+            with self.metrics_path.open(encoding="utf-8", newline="") as file:
+                return [EpochMetrics.from_text(row) for row in csv.DictReader(file)]
+        except FileNotFoundError as error:
+            raise CheckpointError(f"{self.path}: is not a run folder, it has no {self.metrics_path.name}") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{self.metrics_path}: cannot be read ({error})") from error
 
     def checkpoint_path(self, epoch: int, step: int | None = None) -> Path:
         """Return the path of the checkpoint after ``epoch``, or within it after ``step`` (counted over the run)."""

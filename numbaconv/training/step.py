@@ -10,6 +10,7 @@ from .. import functional as F
 from ..graph import Graph, Spec, Tensor, compile_graph, gradients
 from ..graph.runner import OnCompile
 from ..optim import clip_grad_norm, clip_grad_value
+from .augmentation import VIEWS, Augmentation, View
 
 
 @dataclass(frozen=True)
@@ -45,34 +46,27 @@ class _Step:
     """A graph from resident images, labels and the indices of a batch to its results."""
 
     def __init__(
-        self,
-        model: Any,
-        loss: Callable,
-        batch_size: int,
-        images: Spec,
-        labels: Spec,
-        mean: Sequence[float],
-        std: Sequence[float],
-        pad: int,
-        shift: int = 0,
-        flip: bool = False,
-        key: np.ndarray | None = None,
+        self, batch_size: int, images: Spec, labels: Spec, mean: Sequence[float], std: Sequence[float], pad: int
     ) -> None:
         self.graph = graph = Graph()
-        if key is not None:
-            graph.set_random_key(graph.leaf(key))
-        self._inputs = [graph.input(*images), graph.input(*labels), graph.input((batch_size,), np.int64)]
-        source, targets, indices = self._inputs
-        self.x = F.take_images(source, indices, mean, std, pad, shift, flip)
-        self.targets = F.take_labels(targets, indices)
-        self.model, self.loss = model, loss
+        self.images, self.labels = graph.input(*images), graph.input(*labels)
+        self.indices = graph.input((batch_size,), np.int64)
+        self.normalisation = tuple(mean), tuple(std), pad
+
+    def take(self, indices: Any, *moved: Any, **how: Any) -> Any:
+        """The images with these indices."""
+        return F.take_images(self.images, indices, *self.normalisation, *moved, **how)
 
     def _compile(self, on_compile: OnCompile | None) -> None:
         self.executable = compile_graph(self.graph, on_compile)
 
 
 class TrainStep(_Step):
-    """One step of training on one batch; parameters and the optimizer's arrays are updated in place."""
+    """One step of training on one batch; parameters and the optimizer's arrays are updated in place.
+
+    A model may return several scores in training: the first is its answer, the others are those of auxiliary
+    classifiers, whose losses count ``model.auxiliary_weight``.
+    """
 
     def __init__(
         self,
@@ -86,39 +80,70 @@ class TrainStep(_Step):
         std: Sequence[float] = (1.0,),
         pad: int = 0,
         seed: int = 0,
-        shift: int = 0,
-        flip: bool = False,
+        augmentation: Augmentation | None = None,
         on_compile: OnCompile | None = None,
         penalties: Penalties | None = None,
     ) -> None:
+        super().__init__(batch_size, images, labels, mean, std, pad)
         self.key = np.array([seed, 0], np.int64)
-        super().__init__(model, loss, batch_size, images, labels, mean, std, pad, shift, flip, self.key)
+        self.optimizer, self.augmentation = optimizer, augmentation or Augmentation()
+        self.penalties = penalties or Penalties()
         graph = self.graph
-        self.optimizer = optimizer
-        self.hyper = np.zeros_like(optimizer.hyper())
-        hyper = graph.leaf(self.hyper)
-        logits = model.forward(self.x)
-        value = loss(logits, self.targets)
-        parameters = [p for p in model.parameters() if p.trainable]
-        leaves = [graph.leaf(p) for p in parameters]
-        grads = (penalties or Penalties()).gradients(value, leaves)
+        graph.set_random_key(graph.leaf(self.key))
+        targets = F.take_labels(self.labels, self.indices)
+        x = self._augmented(self.indices)
+        self.share = np.ones((), x.dtype)
+        losses: list[tuple[Any, Any]] = [(None, targets)]
+        if self.augmentation.mixup:
+            partners = graph.input((batch_size,), np.int64)
+            share, other = graph.leaf(self.share), self._augmented(partners)
+            x = F.add(other, F.multiply(F.subtract(x, other), share))
+            losses = [(share, targets), (1.0 - share, F.take_labels(self.labels, partners))]
+        scores, *auxiliary = _as_tuple(model.forward(x))
+        value = _mixed(loss, scores, losses)
+        for other in auxiliary:
+            value = value + _mixed(loss, other, losses) * model.auxiliary_weight
+        self._update(value, [parameter for parameter in model.parameters() if parameter.trainable])
+        graph.output(value, F.count_correct(scores, targets))
+        self._compile(on_compile)
+
+    def _augmented(self, indices: Any) -> Any:
+        how = self.augmentation
+        return how.colours(self.take(indices, how.shift, how.flip, cutout=how.cutout))
+
+    def _update(self, value: Any, parameters: Sequence[Any]) -> None:
+        """Append the update of all parameters; each reads the numbers of its group."""
+        graph, optimizer = self.graph, self.optimizer
+        groups = dict.fromkeys(optimizer.group_of(parameter) for parameter in parameters)
+        self.hyper = {group: np.zeros_like(optimizer.hyper(group)) for group in groups}
+        leaves = [graph.leaf(parameter) for parameter in parameters]
+        grads = self.penalties.gradients(value, leaves)
         for parameter, leaf, grad in zip(parameters, leaves, grads, strict=True):
             state = tuple(graph.leaf(slot) for slot in optimizer.slots_of(parameter))
+            hyper = graph.leaf(self.hyper[optimizer.group_of(parameter)])
             for old, new in zip((leaf, *state), optimizer.apply(leaf, grad, state, hyper), strict=True):
                 graph.update(old, new)
-        graph.output(value, F.count_correct(logits, self.targets))
-        self._compile(on_compile)
+
+    def read_optimizer(self) -> None:
+        """Take over the optimizer's numbers for the next step."""
+        for group, hyper in self.hyper.items():
+            hyper[:] = self.optimizer.hyper(group)
 
     def __call__(self, images: np.ndarray, labels: np.ndarray, indices: np.ndarray) -> tuple[float, float]:
         """Train on ``images[indices]``; gives the loss and how many predictions were right."""
-        self.hyper[:] = self.optimizer.hyper()
-        self.key[1] = self.optimizer.step_count
-        loss, correct = self.executable.run([images, labels, indices])
+        step = self.optimizer.step_count
+        self.read_optimizer()
+        self.key[1] = step
+        inputs = [images, labels, indices]
+        if self.augmentation.mixup:
+            self.share[...] = self.augmentation.share(int(self.key[0]), step)
+            inputs.append(np.roll(indices, 1))
+        loss, correct = self.executable.run(inputs)
         return float(loss), float(correct)
 
 
 class EvalStep(_Step):
-    """Loss times batch size, number of right predictions and logits of a batch."""
+    """Loss times batch size, number of right predictions and logits of a batch; logits are means over views."""
 
     def __init__(
         self,
@@ -130,11 +155,17 @@ class EvalStep(_Step):
         mean: Sequence[float] = (0.0,),
         std: Sequence[float] = (1.0,),
         pad: int = 0,
+        views: Sequence[View] = VIEWS["one"],
         on_compile: OnCompile | None = None,
     ) -> None:
-        super().__init__(model, loss, batch_size, images, labels, mean, std, pad)
-        logits = model.forward(self.x)
-        self.graph.output(loss(logits, self.targets) * float(batch_size), F.count_correct(logits, self.targets), logits)
+        super().__init__(batch_size, images, labels, mean, std, pad)
+        targets = F.take_labels(self.labels, self.indices)
+        logits: Any = None
+        for weight, view in views:
+            seen = model.forward(self.take(self.indices, view=view))
+            seen = seen if weight == 1.0 else seen * weight
+            logits = seen if logits is None else logits + seen
+        self.graph.output(loss(logits, targets) * float(batch_size), F.count_correct(logits, targets), logits)
         self._compile(on_compile)
 
     def __call__(
@@ -142,3 +173,17 @@ class EvalStep(_Step):
     ) -> tuple[float, float, np.ndarray]:
         loss, correct, logits = self.executable.run([images, labels, indices])
         return float(loss), float(correct), logits
+
+
+def _as_tuple(outputs: Any) -> tuple:
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def _mixed(loss: Callable, scores: Any, targets: Sequence[tuple[Any, Any]]) -> Any:
+    """The loss against targets, each weighted by its share; ``None`` is all."""
+    value = None
+    for share, target in targets:
+        part = loss(scores, target)
+        part = part if share is None else part * share
+        value = part if value is None else value + part
+    return value

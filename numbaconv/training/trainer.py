@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from numbaconv.graph.runner import OnCompile
 from numbaconv.nn import Module, eager
 from numbaconv.optim import SGD, Optimizer
 
+from .augmentation import VIEWS, Augmentation
+from .average import WeightAverage
 from .callback import Callback
 from .checkpoint import RunState
 from .fit import Fit
@@ -25,6 +28,8 @@ from .metrics import EpochMetrics, confusion_matrix
 from .run import RunFolder
 from .step import EvalStep, Penalties, TrainStep
 from .threads import use_threads
+
+_SHOWN = 5000  # images that a model that asks for it is shown before the first step
 
 
 class Trainer:
@@ -43,8 +48,14 @@ class Trainer:
         mean, std: per channel, of ``pixel / 255``; ``uint8`` images are normalised by them, ``float32`` ones are
             taken as they are. By default 0 and 1.
         pad: black pixels to add around each image.
-        shift: in training, images are moved by up to so many pixels at random, in both directions.
-        flip: in training, every other image is mirrored at random.
+        augmentation: what is done to the images in training, at random; nothing by default.
+        label_smoothing: of the loss in training (not in evaluation), which must then be ``functional.cross_entropy`` or
+            take an argument of that name.
+        average: decay of a running average of the weights; evaluation, prediction and the final weights are those of
+            the average then. 0 for none.
+        views: what is averaged in evaluation and prediction: ``"one"`` looks at each image as it is, ``"flip"`` at its
+            mirror image too, ``"shift"`` at it moved by a pixel, ``"flip-shift"`` at both. A fit looks at each image as
+            it is until its last epoch, for the others cost time.
         l1, l2: l1 times the sum of |w| and l2 / 2 times the sum of w² are minimised along with the loss, w being all
             trained parameters; the loss that is reported is without them.
         clip_value: in training, elements of gradients are cut off at this size.
@@ -73,8 +84,10 @@ class Trainer:
         mean: Sequence[float] | np.ndarray | float | None = None,
         std: Sequence[float] | np.ndarray | float | None = None,
         pad: int = 0,
-        shift: int = 0,
-        flip: bool = False,
+        augmentation: Augmentation | None = None,
+        label_smoothing: float = 0.0,
+        average: float = 0.0,
+        views: str = "one",
         l1: float = 0.0,
         l2: float = 0.0,
         clip_norm: float | None = None,
@@ -88,8 +101,10 @@ class Trainer:
             raise ValueError(f"Trainer: seed must be 0 or more and below 2**63, got {seed}")
         if pad < 0:
             raise ValueError(f"Trainer: pad must be 0 or more, got {pad}")
-        if shift < 0:
-            raise ValueError(f"Trainer: shift must be 0 or more, got {shift}")
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"Trainer: label_smoothing must lie between 0 and 1, got {label_smoothing}")
+        if views not in VIEWS:
+            raise ValueError(f"Trainer: views must be one of {', '.join(VIEWS)}, got {views!r}")
         self.model = model
         self.loss = loss
         self.optimizer = SGD(lr=0.1, momentum=0.9) if optimizer is None else optimizer
@@ -102,8 +117,10 @@ class Trainer:
         if self.std is not None and not min(self.std) > 0:
             raise ValueError(f"Trainer: std must be above 0 in every channel, got {self.std}")
         self.pad = int(pad)
-        self.shift = int(shift)
-        self.flip = bool(flip)
+        self.augmentation = Augmentation() if augmentation is None else augmentation
+        self.label_smoothing = float(label_smoothing)
+        self.average = WeightAverage(model, average) if average else None
+        self.views = views
         for name, value in (("l1", l1), ("l2", l2), ("clip_norm", clip_norm), ("clip_value", clip_value)):
             if value is not None and not value >= 0:
                 raise ValueError(f"Trainer: {name} must be 0 or more, got {value}")
@@ -225,7 +242,7 @@ class Trainer:
         """
         images = self._checked_images("prediction", images)
         arrays = Arrays(images, np.zeros(len(images), np.int64))  # The loss is computed along and not looked at.
-        with use_threads(self.threads):
+        with use_threads(self.threads), self.averaged():
             return np.concatenate([logits for _, _, logits in self._evaluated_batches(arrays)])
 
     def num_classes(self, images: np.ndarray) -> int:
@@ -257,9 +274,11 @@ class Trainer:
         frozen = tuple(parameter.trainable for parameter in self.model.parameters())
         return self._plan("train", arrays, size, on_compile, frozen)
 
-    def eval_step(self, arrays: Arrays, size: int, on_compile: OnCompile | None = None) -> Any:
-        """Return the compiled evaluation step for batches of a size, cut from such arrays."""
-        return self._plan("evaluate", arrays, size, on_compile)
+    def eval_step(
+        self, arrays: Arrays, size: int, on_compile: OnCompile | None = None, views: str | None = None
+    ) -> Any:
+        """Return the compiled evaluation step for batches of a size, cut from such arrays; by default of all views."""
+        return self._plan("evaluate", arrays, size, on_compile, views or self.views)
 
     def advance(self, step: Any, arrays: Arrays, indices: np.ndarray) -> tuple[float, float]:
         """Do a training step with the learning rate of its turn; return mean loss and number of right answers."""
@@ -267,20 +286,25 @@ class Trainer:
             self.optimizer.lr = self.schedule(self.optimizer.step_count)
         loss, correct = step(arrays.images, arrays.labels, indices)
         self.optimizer.step_count += 1
+        if self.average is not None:
+            self.average.update(self.optimizer.step_count)
         return loss, correct
 
-    def evaluate_arrays(self, arrays: Arrays, between: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    def evaluate_arrays(
+        self, arrays: Arrays, between: Callable[[], None] = lambda: None, views: str | None = None
+    ) -> dict[str, Any]:
         """Evaluate checked arrays, as ``evaluate``; ``between`` is called after every batch and may raise."""
         classes = self.num_classes(arrays.images)
         confusion = np.zeros((classes, classes), np.int64)
         loss_sum = 0.0
         for size in self.batch_sizes(len(arrays.labels)):
-            self.eval_step(arrays, size)  # So that the time below has no compiling in it.
+            self.eval_step(arrays, size, views=views)  # So that the time below has no compiling in it.
         start = time.perf_counter()
-        for indices, loss, logits in self._evaluated_batches(arrays):
-            loss_sum += loss
-            confusion += confusion_matrix(logits.argmax(axis=1), arrays.labels[indices], classes)
-            between()
+        with self.averaged():
+            for indices, loss, logits in self._evaluated_batches(arrays, views):
+                loss_sum += loss
+                confusion += confusion_matrix(logits.argmax(axis=1), arrays.labels[indices], classes)
+                between()
         return {
             "loss": loss_sum / len(arrays.labels),
             "accuracy": float(confusion.trace() / confusion.sum()),
@@ -298,20 +322,41 @@ class Trainer:
         full, rest = divmod(images, self.batch_size)
         return [self.batch_size] * (full > 0) + [rest] * (rest > 0)
 
+    def averaged(self) -> AbstractContextManager[None]:
+        """Give the model the averaged weights within a block, if there are any."""
+        return nullcontext() if self.average is None else self.average.in_use()
+
+    def begin(self, images: np.ndarray) -> None:
+        """Get ready for the first step on such images.
+
+        A model with a method ``prepare`` is shown the first of them, as training sees them but for augmentation.
+        """
+        if hasattr(self.model, "prepare"):
+            channels, sample = images.shape[1], images[:_SHOWN]
+            mean = self._per_channel("mean", self.mean, channels, 0.0)
+            std = self._per_channel("std", self.std, channels, 1.0)
+            self.model.prepare(F.take_images(sample, np.arange(len(sample)), mean, std, self.pad))
+        if self.average is not None:
+            self.average.restart()
+
     def describe(self) -> dict[str, Any]:
         """Return what a file of weights says about how its images are treated."""
         return {
             "mean": self.mean,
             "std": self.std,
             "pad": self.pad,
+            "views": self.views,
         }
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _evaluated_batches(self, arrays: Arrays) -> Iterator[tuple[np.ndarray, float, np.ndarray]]:
+    def _evaluated_batches(
+        self, arrays: Arrays, views: str | None = None
+    ) -> Iterator[tuple[np.ndarray, float, np.ndarray]]:
         """Yield indices, summed loss and logits of every batch."""
         for indices in self.batches(np.arange(len(arrays.labels))):
-            loss_sum, _, logits = self.eval_step(arrays, len(indices))(arrays.images, arrays.labels, indices)
+            step = self.eval_step(arrays, len(indices), views=views)
+            loss_sum, _, logits = step(arrays.images, arrays.labels, indices)
             yield indices, loss_sum, logits
 
     def _current_plans(self) -> dict[Any, Any]:
@@ -338,21 +383,25 @@ class Trainer:
                 self._plans[key] = (
                     TrainStep(
                         model,
-                        self.loss,
+                        self._smoothed_loss(),
                         self.optimizer,
                         size,
                         *specs,
                         seed=self.seed,
-                        shift=self.shift,
-                        flip=self.flip,
+                        augmentation=self.augmentation,
                         penalties=self.penalties,
                         **common,
                     )
                     if kind == "train"
-                    else EvalStep(model, self.loss, size, *specs, **common)
+                    else EvalStep(model, self.loss, size, *specs, views=VIEWS[more[0]], **common)
                 )
             self.compile_seconds += time.perf_counter() - start
         return self._plans[key]
+
+    def _smoothed_loss(self) -> Callable[..., Any]:
+        if not self.label_smoothing:
+            return self.loss
+        return functools.partial(self.loss, label_smoothing=self.label_smoothing)
 
     def _checked(self, name: str, split: Any) -> Arrays:
         arrays = as_arrays(name, split)

@@ -21,6 +21,9 @@ M = TypeVar("M", bound=Module)
 MODEL_PREFIX = "model."
 """Stands before the names of a network's arrays in a checkpoint, where the optimizer's are too."""
 
+AVERAGE_PREFIX = "average."
+"""Stands before the names of the averages of a network's arrays in a checkpoint."""
+
 
 def save(model: Module, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None) -> None:
     """Write a network's parameters and buffers to a safetensors file, atomically.
@@ -89,12 +92,15 @@ def weights_path(path: str | os.PathLike[str]) -> Path:
 
 
 def model_tensors(file: tensorfile.TensorFile) -> dict[str, np.ndarray]:
-    """Return the arrays of the network alone, from a file of weights or a checkpoint."""
+    """Return the arrays of the network alone, from a file of weights or a checkpoint; their averages if it has them."""
     if file.metadata.get("kind") != "checkpoint":
         return file.tensors
-    return {
-        name.removeprefix(MODEL_PREFIX): array for name, array in file.tensors.items() if name.startswith(MODEL_PREFIX)
-    }
+    return with_prefix(file, AVERAGE_PREFIX) or with_prefix(file, MODEL_PREFIX)
+
+
+def with_prefix(file: tensorfile.TensorFile, prefix: str) -> dict[str, np.ndarray]:
+    """Return the arrays whose names begin with a prefix, by the rest of their names."""
+    return {name.removeprefix(prefix): array for name, array in file.tensors.items() if name.startswith(prefix)}
 
 
 def load_into(path: Path, model: Module, tensors: Mapping[str, np.ndarray]) -> None:

@@ -86,21 +86,40 @@ def stochastic_depth(x: Any, p: float, mode: str, training: bool = True, *, key:
 
 
 @reference("take_images", orders=0)
-def take_images(images, indices, mean=(0.0,), std=(1.0,), pad=0, shift=0, flip=False, *, key=(0, 0)) -> Array:
-    border = pad + shift
+def take_images(
+    images, indices, mean=(0.0,), std=(1.0,), pad=0, shift=0, flip=False, *, cutout=0, view=(0, 0, False), key=(0, 0)
+) -> Array:
+    border = pad + shift + max(map(abs, view[:2]))
     batch = np.pad(np.asarray(images)[indices], ((0, 0), (0, 0), (border, border), (border, border)))
     height, width = np.shape(images)[2] + 2 * pad, np.shape(images)[3] + 2 * pad
     moved = []
     for n, image in enumerate(batch):
         down, right, mirror = (random_word(key, 3 * n + i) for i in range(3))
-        down, right = (word % (2 * shift + 1) for word in (down, right))
+        down, right = (word % (2 * shift + 1) - shift + move for word, move in zip((down, right), view, strict=False))
+        down, right = down + border - pad, right + border - pad
         image = image[:, down : down + height, right : right + width]
-        moved.append(image[:, :, ::-1] if flip and mirror % 2 else image)
+        moved.append(image[:, :, ::-1] if (flip and mirror % 2) != view[2] else image)
     batch = np.stack(moved) if moved else batch[:, :, :height, :width]
-    if batch.dtype != np.uint8:
-        return wide(batch)
-    mean, std = (wide(a).reshape(-1, 1, 1) for a in (mean, std))
-    return (batch / 255.0 - mean) / std
+    if batch.dtype == np.uint8:
+        mean, std = (wide(a).reshape(-1, 1, 1) for a in (mean, std))
+        batch = (batch / 255.0 - mean) / std
+    batch = wide(batch)
+    for n in range(len(batch) if cutout else 0):
+        row, column = random_word(key, -1 - 2 * n) % height, random_word(key, -2 - 2 * n) % width
+        rows, columns = (slice(max(0, p - cutout // 2), max(0, p - cutout // 2 + cutout)) for p in (row, column))
+        batch[n, :, rows, columns] = 0.0
+    return batch
+
+
+@reference("jitter_colors", orders=0)
+def jitter_colors(x, brightness=0.0, contrast=0.0, saturation=0.0, *, key=(0, 0)) -> Array:
+    x = wide(x).copy()
+    for n, image in enumerate(x):
+        draws = [random_word(key, 3 * n + i) / 2**31 - 1 for i in range(3)]
+        grey = image.mean(axis=0, keepdims=True)
+        coloured = grey + (1 + saturation * draws[2]) * (image - grey)
+        x[n] = (1 + contrast * draws[1]) * coloured + brightness * draws[0]
+    return x
 
 
 @reference("take_labels", orders=0)

@@ -21,7 +21,7 @@ def _weights(mode: str, size: int, output: int, scale: float | None, align_corne
             step = np.float32(step)
             matrix[o, min(int(np.float32(o + 0.5 * (mode == "nearest-exact")) * step), size - 1)] = 1.0
             continue
-        if size == output and mode != "bicubic" and not antialias:
+        if size == output and (mode != "bicubic" or antialias):
             matrix[o, o] = 1.0
             continue
         if align_corners:

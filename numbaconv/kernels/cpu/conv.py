@@ -16,7 +16,7 @@ from numba import njit
 from . import depthwise, geometry
 from .activation import ACTIVATIONS
 from .algorithm import FORWARD, GENERAL, INPUT, WEIGHTS, Convolution, Offer, algorithm, append_steps
-from .filter import filter_strides
+from .filter import FilterStrides, filter_strides
 from .frame import padded, worth_padding
 from .geometry import inside, taps_at, three
 from .lowering import (
@@ -26,6 +26,7 @@ from .lowering import (
     FILTER_LINES_TRANSPOSED,
     FILTER_TRANSPOSED,
     PLAIN,
+    Buffer,
     ceil_div,
     lowering,
 )
@@ -34,7 +35,7 @@ from .panel import choose_tile, make_panel, tiles_along_vectors
 from .partial import add_partials
 from .target import LANES
 from .tile import lane_sum, product, product_first
-from .turn import turned
+from .turn import exchange, turned
 from .vector import at, load, load_first, store, store_first
 
 #: What one pass of the weight gradient may touch: most of a first-level cache.
@@ -48,9 +49,6 @@ PART_BYTES = 512 * 1024
 
 #: Fewer lines (rows of output pixels, or of a filter) are cut into parts of the output channels, for several threads.
 FEW_LINES = 8
-
-#: Filters whose input channels lie so far apart, pages of memory, are read tile by tile, as often as possible.
-FAR_BYTES = 8 * 1024
 
 #: How far ahead turned pixels and their gradients are asked for: a tile's channels of a pixel are few lines, far from
 #: the next pixel's, and no prefetcher of a CPU follows such steps.
@@ -314,6 +312,22 @@ def _row_strides(sizes, channels: int, lanes: int) -> tuple[int, int, int]:
     return sizes[1] * sizes[2] * column, sizes[2] * column, column
 
 
+def _pixel_runs(widths: tuple[int, ...]) -> list[tuple[int, int]]:
+    """The pixels of a row that ``correlate`` takes together, longest first: (length, how often)."""
+    w_out, w_in, phases, index_step, tap_stride = widths[0], widths[1], widths[3], widths[5], widths[6]
+    found: dict[int, int] = {1: 0}
+    for phase in range(phases):
+        start, _, count = taps_at.py_func(widths, phase)
+        pixels = ceil_div(w_out - phase, phases)
+        reach = (count - 1) * tap_stride
+        inner = max(0, ceil_div(-(start + min(0, reach)), index_step))
+        outer = min(pixels, (w_in - 1 - max(0, reach) - start) // index_step + 1)
+        together = max(0, outer - inner) if count else 0
+        found[together] = found.get(together, 0) + (together > 0)
+        found[1] += pixels - together
+    return sorted(((length, often) for length, often in found.items() if length), reverse=True)
+
+
 @algorithm(FORWARD, INPUT, name="direct", rank=GENERAL)
 def offer_rows(c: Convolution) -> Offer:
     return lambda: _correlate(c)
@@ -327,20 +341,15 @@ def _correlate(c: Convolution) -> None:
     w_strides = filter_strides(c.w, y.lanes, c.groups, c.transposed)
     images = y.lanes > 1
     depth, outputs = x.channels // c.groups, y.channels // c.groups
-    widths = dimensions[2]
-    cut = max(0, min(widths[0], widths[2] - 1)) if widths[7] else 0
-    pixels = ceil_div(widths[0], widths[3])
-    interior = [(max(pixels - cut, 0), 1), (1, min(cut, pixels))]
+    runs = _pixel_runs(dimensions[2])
     itemsize, part, taps = y.dtype.itemsize, outputs, math.prod(d[2] for d in dimensions)
     if images:
-        rows, vectors = choose_tile(itemsize, outputs, interior, taps * depth, cut_rows=True)
+        rows, vectors = choose_tile(itemsize, outputs, runs, taps * depth, cut_rows=True)
         if c.groups == 1:
             part = _part(outputs, rows, y.blocks * dimensions[0][0] * dimensions[1][0])
-            if w_strides.depth * itemsize >= FAR_BYTES:
-                part = rows
     else:
-        runs = [(ceil_div(outputs, LANES), 1)]
-        rows, vectors = choose_tile(itemsize, interior[0][0] or 1, runs, taps * depth, cut_rows=False, overlap=True)
+        channels = [(ceil_div(outputs, LANES), 1)]
+        rows, vectors = choose_tile(itemsize, runs[0][0], channels, taps * depth, cut_rows=False, overlap=True)
         if c.groups == 1:
             filters = taps * depth * itemsize  # bytes for a channel
             tile = vectors * LANES
@@ -350,6 +359,9 @@ def _correlate(c: Convolution) -> None:
         tail=outputs % rows if images else ceil_div(outputs, LANES) % vectors,
         activation=c.activation, bias=c.bias is not None,
     )  # fmt: skip
+    w = c.w
+    if images and c.transposed and c.groups == 1:
+        w, w_strides = _exchanged(c)
     in_sizes = tuple(d[1] for d in dimensions)
     constants = (
         *dimensions[0], *dimensions[1], *dimensions[2],
@@ -359,7 +371,20 @@ def _correlate(c: Convolution) -> None:
     )  # fmt: skip
     units = dimensions[0][0] * dimensions[1][0] * ceil_div(outputs, part)
     # Without a bias the operand is still there, and not read.
-    c.program.step(kernel_, (x, c.w, c.bias or c.w), (y,), constants, units, flops=c.flops)
+    c.program.step(kernel_, (x, w, c.bias or w), (y,), constants, units, flops=c.flops)
+
+
+def _exchanged(c: Convolution) -> tuple[Buffer, FilterStrides]:
+    """The filter [out][taps][in] of an input gradient as [in][taps][out].
+
+    A tile sums over the outputs and so reads a few long lines, as in a forward pass, instead of pieces of many.
+    """
+    outputs, inputs = c.w.shape[:2]
+    taps = math.prod(c.filter_size)
+    w = c.program.whole(c.w.dtype, c.w.elements)
+    c.program.step(exchange(w.dtype), (c.w,), (w,), (outputs, taps, inputs), ceil_div(inputs, LANES))
+    _, height, width = c.filter_size
+    return w, FilterStrides(height * width * outputs, width * outputs, outputs, 1, taps * outputs, 0)
 
 
 @algorithm(WEIGHTS, name="direct", rank=GENERAL)

@@ -24,7 +24,7 @@ from .lowering import (
 )
 from .native import INT64, Ints, Pointer, kernel
 from .panel import choose_tile, make_outer, make_panel
-from .partial import sum_groups
+from .partial import add_partials
 from .reorder import reorder_step
 from .sampling import clear, gather, product_sum, scatter
 from .target import LANES
@@ -62,11 +62,19 @@ def _neighbours(h, w, height, width, pixel, places, parts):
 
 
 @njit(error_model="numpy")
-def _sample(offset, at_offset, lanes, p, tap, geometry, pixel, places, parts):
-    """``_neighbours`` of the place that a tap of output pixel ``p`` reads; its offset stands at ``at_offset``."""
-    out_w, height, width, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, kernel_w = geometry
-    h = p // out_w * stride_h - pad_h + tap // kernel_w * dilation_h + offset[at_offset]
-    w = p % out_w * stride_w - pad_w + tap % kernel_w * dilation_w + offset[at_offset + lanes]
+def _start(p, geometry):
+    """Where the first tap of output pixel ``p`` would read without an offset."""
+    out_w, _, _, stride_h, stride_w, pad_h, pad_w, _, _, _ = geometry
+    row = p // out_w
+    return row * stride_h - pad_h, (p - row * out_w) * stride_w - pad_w
+
+
+@njit(error_model="numpy")
+def _sample(offset, at_offset, lanes, start, row, column, geometry, pixel, places, parts):
+    """``_neighbours`` of the place that the tap (row, column) reads; its offset stands at ``at_offset``."""
+    _, height, width, _, _, _, _, dilation_h, dilation_w, _ = geometry
+    h = start[0] + row * dilation_h + offset[at_offset]
+    w = start[1] + column * dilation_w + offset[at_offset + lanes]
     return _neighbours(h, w, height, width, pixel, places, parts)
 
 
@@ -79,15 +87,22 @@ def _make_columns(masked):
         depth = channels // offset_groups
         to = 0
         for p in range(p0, p0 + count):
+            start = _start(p, geometry)
+            row = tap // geometry[9]
+            tap_column = tap - row * geometry[9]
             for t in range(tap, end_tap):
                 for group in range(offset_groups):
                     i = (p * offset_groups + group) * taps + t
-                    found = _sample(offset, 2 * i * lanes + image, lanes, p, t, geometry, pixel, places, parts)
+                    found = _sample(offset, 2 * i * lanes + image, lanes, start, row, tap_column, geometry, pixel,
+                                    places, parts)  # fmt: skip
                     factor = mask[i * lanes + image] if masked else 1.0
                     for n in range(found):
                         parts[n] = parts[4 * n] * parts[4 * n + 1] * factor
                     gather(at(x, group * depth), places, parts, found, depth, at(column, to + group * depth))
                 to += channels
+                tap_column += 1
+                if tap_column == geometry[9]:
+                    row, tap_column = row + 1, 0
 
     return columns
 
@@ -155,11 +170,13 @@ def deform_input_grads(T, masked, rows, vectors, tail):
                               at(column, t * channels + group * depth), count, (1, 1, 1, per_group), (0, 0, 0, 1),
                               (0, 0, 0, w_depth), gs[0], taps * channels, w_row, depth)  # fmt: skip
                 for p in range(p0, p0 + count):
+                    start, row, tap_column = _start(p, geometry), 0, 0
                     for t in range(taps):
                         for group in range(offset_groups):
                             i = (p * offset_groups + group) * taps + t
                             factor = mask[i * lanes + image] if masked else 1.0
-                            found = _sample(offset, 2 * i * lanes + image, lanes, p, t, geometry, xs[0], places, parts)
+                            found = _sample(offset, 2 * i * lanes + image, lanes, start, row, tap_column, geometry,
+                                            xs[0], places, parts)  # fmt: skip
                             d = at(column, ((p - p0) * taps + t) * channels + group * shared)
                             down = right = value = 0.0
                             for n in range(found):
@@ -173,6 +190,9 @@ def deform_input_grads(T, masked, rows, vectors, tail):
                             by_offset[(2 * i + 1) * lanes + image] = right * factor
                             if masked:
                                 by_mask[i * lanes + image] = value
+                        tap_column += 1
+                        if tap_column == geometry[9]:
+                            row, tap_column = row + 1, 0
 
     return loop
 
@@ -251,7 +271,8 @@ def lower_deform_conv(program, node, inputs, outputs):
     strides = filter_strides(w, 1, groups)
     source, target = rows_of(program, x), rows_for(program, y)
     tile, vectors_of = _tile(x.dtype, taps * x.channels), ceil_div(y.channels // groups, LANES)
-    rows, vectors = choose_tile(x.dtype.itemsize, tile, [(vectors_of, 1)], cut_rows=False, overlap=True)
+    depth = taps * weight.shape[1]
+    rows, vectors = choose_tile(x.dtype.itemsize, tile, [(vectors_of, 1)], depth, cut_rows=False, overlap=True)
     constants = (
         *_geometry(node.attrs, x, y, kernel_), source.pixel, source.image, target.pixel, target.image,
         x.channels, y.channels, taps, groups, offset.channels // (2 * taps), x.lanes, y.pixels, tile,
@@ -282,7 +303,8 @@ def lower_deform_conv_input_grads(program, node, inputs, outputs):
     strides = filter_strides(w, 1, groups, transposed=True)
     source, grad, target = rows_of(program, x), rows_of(program, g), rows_for(program, by_x)
     tile, vectors_of = _tile(x.dtype, taps * x.channels), ceil_div(weight.shape[1], LANES)
-    rows, vectors = choose_tile(x.dtype.itemsize, tile, [(vectors_of, 1)], cut_rows=False, overlap=True)
+    depth = g.channels // groups
+    rows, vectors = choose_tile(x.dtype.itemsize, tile, [(vectors_of, 1)], depth, cut_rows=False, overlap=True)
     constants = (
         *_geometry(node.attrs, x, g, kernel_), source.pixel, source.image, grad.pixel, grad.image,
         x.channels, g.channels, taps, groups, offset.channels // (2 * taps), x.lanes, g.pixels, tile,
@@ -308,7 +330,7 @@ def lower_deform_conv_weight_grad(program, node, inputs, outputs):
     groups = x.channels // depth
     source, grad = rows_of(program, x), rows_of(program, g)
     tile, line, per_group = _tile(x.dtype, x.channels), ceil_div(depth, LANES) * LANES, g.channels // groups
-    rows, vectors = choose_tile(x.dtype.itemsize, per_group, [(line // LANES, 1)], cut_rows=True)
+    rows, vectors = choose_tile(x.dtype.itemsize, per_group, [(line // LANES, 1)], tile, cut_rows=True)
     partials = program.per_group(x, g.channels * taps * line)
     constants = (
         *_geometry(node.attrs, x, g, kernel_), source.pixel, source.image, grad.pixel, grad.image,
@@ -322,5 +344,4 @@ def lower_deform_conv_weight_grad(program, node, inputs, outputs):
         kernel_of, (grad.buffer, source.buffer, offset, rest[0] if rest else offset),
         (partials, *_workspace(program, x.dtype, tile * x.channels)), constants, taps, flops=node.flops,
     )  # fmt: skip
-    sizes = (partials.copies, partials.stride, per_group, depth, taps, per_group * taps * line, taps * line, 1, line)
-    program.step(sum_groups(w.dtype), (partials,), (w,), sizes, w.shape[0], whole=True)
+    add_partials(program, partials, w, (per_group, depth, taps), (per_group * taps * line, taps * line, 1, line))

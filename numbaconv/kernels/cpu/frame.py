@@ -49,7 +49,8 @@ def pad_pixels(T):
 
 def padded(c: Convolution) -> tuple[Buffer, list[tuple[int, ...]]]:
     """Append the step that writes the padding out; gives the padded image, and the pass's dimensions on it."""
-    dimensions, frames = [], []
+    dimensions: list[tuple[int, ...]] = []
+    frames = []
     for o, i, k, phases, tap_step, step, stride, start, dilation in c.dimensions:
         size = (o - 1) * step + (k - 1) * dilation + 1  # what the pass reads
         frames.append((size, i, -start))

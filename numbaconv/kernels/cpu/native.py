@@ -104,16 +104,28 @@ def _digest_of_file(path: str) -> bytes:
 
 @functools.cache
 def _imported_here(path: str) -> frozenset[str]:
-    """The files of this folder that a Python file imports."""
-    folder = Path(__file__).parent
+    """The files that a Python file's kernels may depend on: those it imports from its own folder, from
+    this one and from the operators' rows.
+
+    Files outside the package get there through ``numbaconv.extend``, which is followed.
+    """
+    folder, package = Path(path).parent, Path(__file__).parents[2]
     found = set()
     for node in ast.walk(ast.parse(Path(path).read_bytes())):
-        if isinstance(node, ast.ImportFrom):
-            inside = node.level == 1 and Path(path).parent == folder
-            names = [node.module.split(".")[-1]] if node.module else [alias.name for alias in node.names]
-            if inside or (node.module or "").startswith(__package__):
-                found |= {str(folder / f"{name}.py") for name in names}
-    return frozenset(file for file in found if os.path.exists(file))
+        if isinstance(node, ast.Import):
+            places = [(folder, alias.name.split(".")) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parts = node.module.split(".") if node.module else []
+            base = folder.joinpath(*[".."] * (node.level - 1)) if node.level else folder
+            if not node.level and parts[0] == package.name:
+                base, parts = package, parts[1:]
+            names = [alias.name for alias in node.names]
+            places = [(base, parts), *((base, [*parts, name]) for name in names)]
+        else:
+            continue
+        found |= {base.joinpath(*parts).with_suffix(".py").resolve() for base, parts in places if parts}
+    wanted = {place.resolve() for place in (folder, Path(__file__).parent, package, package / "ops")}
+    return frozenset(str(file) for file in found if file.parent in wanted and file.exists())
 
 
 @functools.cache

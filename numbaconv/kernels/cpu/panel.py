@@ -113,7 +113,7 @@ def make_outer(rows: int, vectors: int, row_tail: int, vector_tail: int):
     """A function (a, b, p, outputs, runs, depth, a_row, a_step, b_step, p_row, again) for use in kernels.
 
     p[m, v] = sum over ``depth`` of a[m] b[v], for ``outputs`` numbers m of a, ``a_row`` apart, and ``runs`` vectors v
-    of b; += if ``again``.  ``row_tail`` and ``vector_tail``: what whole tiles leave.
+    of b; += if ``again``.  ``row_tail`` and ``vector_tail``: what whole tiles leave, if they leave any.
     """
     wide, narrow = product(rows, vectors), product(rows, max(vector_tail, 1))
     short, corner = product(max(row_tail, 1), vectors), product(max(row_tail, 1), max(vector_tail, 1))
@@ -122,14 +122,14 @@ def make_outer(rows: int, vectors: int, row_tail: int, vector_tail: int):
     def outer(a, b, p, outputs, runs, depth, a_row, a_step, b_step, p_row, again):
         counts, a_strides, b_strides = (1, 1, 1, depth), (0, 0, 0, a_step), (0, 0, 0, b_step)
         for v in range(0, runs, vectors):
-            bv, whole = at(b, v * LANES), outputs - row_tail
+            bv, whole = at(b, v * LANES), outputs // rows * rows
             for m in range(0, whole, rows):
                 am, pm = at(a, m * a_row), at(p, m * p_row + v * LANES)
                 if runs - v >= vectors:
                     wide(am, bv, pm, counts, a_strides, b_strides, a_row, LANES, p_row, LANES, again)
                 elif vector_tail:
                     narrow(am, bv, pm, counts, a_strides, b_strides, a_row, LANES, p_row, LANES, again)
-            if row_tail:
+            if row_tail and whole < outputs:
                 am, pm = at(a, whole * a_row), at(p, whole * p_row + v * LANES)
                 if runs - v >= vectors:
                     short(am, bv, pm, counts, a_strides, b_strides, a_row, LANES, p_row, LANES, again)

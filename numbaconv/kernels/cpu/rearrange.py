@@ -114,9 +114,9 @@ def _move(program, x, y, sizes, strides) -> None:
     elif not dealt:
         outer, row = [row], (1, 0, 0)
     outer = [(1, 0, 0)] * (OUTER - len(outer)) + outer
-    constants = [v for values in (zip(*outer, strict=True), zip(plane, row, column, strict=True)) for v in values]
+    constants = [d[i] for loops in (outer, (plane, row, column)) for i in range(3) for d in loops]
     units = math.prod(n for n, _, _ in outer)
-    program.step(move(x.dtype, together=together, dealt=dealt), (x,), (y,), [v for c in constants for v in c], units)
+    program.step(move(x.dtype, together=together, dealt=dealt), (x,), (y,), constants, units)
 
 
 def _strides(sizes) -> list[int]:
@@ -142,12 +142,12 @@ def lower_pixel_shuffle(program, node, inputs, outputs):
     """Letters: images n, channels c, rows h and columns w, rows i and columns j of a square, lanes l."""
     r, shuffle = node.attrs["factor"], node.op.name == "pixel_shuffle"
     few, many = (outputs[0], inputs[0]) if shuffle else (inputs[0], outputs[0])  # channels
-    n, c, h, w = few.shape[0], few.channels, *many.spatial
+    h, w = many.spatial
     if few.layout == BATCH:
         channels, pixels = "hwcijl", "hiwjcl"
     else:
         channels, pixels = "ncijhw", "nchiwj"
-    sizes = {"n": n, "c": c, "h": h, "w": w, "i": r, "j": r, "l": few.lanes}
+    sizes = {"n": few.batch, "c": few.channels, "h": h, "w": w, "i": r, "j": r, "l": few.lanes}
     source, target = (channels, pixels) if shuffle else (pixels, channels)
     _permuted(program, inputs[0], outputs[0], sizes, source, target)
 

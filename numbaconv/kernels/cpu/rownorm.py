@@ -238,7 +238,7 @@ SECTIONS = 16
 def _groups(node, x) -> tuple[int, int, int]:
     """Groups, parts, and numbers that share a weight."""
     attrs = node.attrs
-    return attrs["groups"], attrs["parts"], x.elements // (attrs["rows"] * attrs["parts"])
+    return attrs["groups"], attrs["parts"], x.elements // max(1, attrs["rows"] * attrs["parts"])
 
 
 def _is_layer(groups: int, parts: int, inner: int) -> bool:

@@ -28,12 +28,17 @@ def gather(x, places, weights, count, channels, y):
         store(y, c + 2 * LANES, a2)
         store(y, c + 3 * LANES, a3)
         c += WIDE * LANES
-    while c < channels:
+    while c + LANES <= channels:
+        total = splat(x, 0.0)
+        for i in range(count):
+            total = total + load(x, places[i] + c) * weights[i]
+        store(y, c, total)
+        c += LANES
+    if c < channels:
         total = splat(x, 0.0)
         for i in range(count):
             total = total + load_first(x, places[i] + c, channels - c) * weights[i]
         store_first(y, c, total, channels - c)
-        c += LANES
 
 
 @njit(error_model="numpy")

@@ -9,7 +9,7 @@ from .native import FLOAT64, INT64, UINT8, Pointer, kernel
 
 @kernel
 def take_images(T, bytes_in):
-    """Images as numbers, normalised, shifted and mirrored; a unit is a row of a channel with its border.
+    """Images as numbers, normalised, shifted, mirrored and cut out; a unit is a row of a channel with its border.
 
     Scale and offset of channel c are ``table[2 c]``, ``table[2 c + 1]``: value * scale + offset.
     """
@@ -18,12 +18,12 @@ def take_images(T, bytes_in):
     def loop(
         begin, end, block: int, first: int, images: source, indices: INT64, key: INT64, table: FLOAT64, y: Pointer,
         count: int, channels: int, height: int, width: int, pad: int, batch: int, lanes: int,
-        shift: int, flip: int, salt: int,
+        shift: int, flip: int, cutout: int, down: int, right: int, mirrored: int, salt: int,
     ):  # fmt: skip
-        out_width = width + 2 * pad
+        out_width, out_height = width + 2 * pad, height + 2 * pad
         valid = min(lanes, batch - block * lanes)
         moves = shift > 0 or flip > 0
-        stream = stream_of(key[0], key[1], salt) if moves else 0
+        stream = stream_of(key[0], key[1], salt) if moves or cutout > 0 else 0
         for unit in range(begin, end):
             row = unit // channels
             c = unit - row * channels
@@ -32,12 +32,15 @@ def take_images(T, bytes_in):
                 at = (row * out_width * channels + c) * lanes + lane
                 step = channels * lanes
                 n = block * lanes + lane
-                h, start, direction = row - pad, -pad, 1
+                h, start, direction = row - pad + down, right - pad, 1
                 if moves:
                     h += word_at(stream, 3 * n) % (2 * shift + 1) - shift
                     start += word_at(stream, 3 * n + 1) % (2 * shift + 1) - shift
-                    if flip > 0 and word_at(stream, 3 * n + 2) & 1:
-                        start, direction = start + out_width - 1, -1
+                mirror = mirrored > 0
+                if flip > 0 and word_at(stream, 3 * n + 2) & 1:
+                    mirror = not mirror
+                if mirror:
+                    start, direction = start + out_width - 1, -1
                 # columns whose source, start + direction * w, lies inside the image: [low, high)
                 low, high = (-start, width - start) if direction > 0 else (start - width + 1, start + 1)
                 low, high = max(0, low), min(out_width, high)
@@ -54,6 +57,12 @@ def take_images(T, bytes_in):
                     y[at + w * step] = images[source_row + direction * w] * scale + offset
                 for w in range(high, out_width):
                     y[at + w * step] = border
+                if cutout > 0:
+                    top = word_at(stream, -1 - 2 * n) % out_height - cutout // 2
+                    left = word_at(stream, -2 - 2 * n) % out_width - cutout // 2
+                    if top <= row and row < top + cutout:
+                        for w in range(max(0, left), min(out_width, left + cutout)):
+                            y[at + w * step] = 0.0
 
     return loop
 
@@ -69,7 +78,7 @@ def lower_take_images(program, node, inputs, outputs):
     count, channels, height, width = images.shape
     constants = (
         count, channels, height, width, attrs["pad"], y.batch, y.lanes,
-        attrs["shift"], int(attrs["flip"]), attrs["salt"],
+        attrs["shift"], int(attrs["flip"]), attrs["cutout"], *map(int, attrs["view"]), attrs["salt"],
     )  # fmt: skip
     units = (height + 2 * attrs["pad"]) * channels
     # Without a key nothing moves, and the operand is not read.

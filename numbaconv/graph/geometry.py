@@ -1,9 +1,9 @@
-"""What the translations of graphs (to PyTorch, to ONNX) read off nodes alike."""
+"""What translations of graphs (to PyTorch, to ONNX, to larger images) read off the attributes of nodes alike."""
 
 from __future__ import annotations
 
-from numbaconv.graph import Node
-from numbaconv.ops.geometry import output_size
+from ..ops.geometry import output_size
+from .graph import Node
 
 
 def rounds_up(node: Node) -> bool:
