@@ -144,7 +144,7 @@ def test_unpooling_is_pytorchs(dimensions: int) -> None:
 @DIMENSIONS
 def test_power_average_pooling_is_pytorchs(dimensions: int) -> None:
     @settings(max_examples=30)
-    @given(windows(dimensions, dilated=False, padded=False), st.sampled_from((1.0, 2, 2.5, 3.0, 7, float("inf"))))
+    @given(windows(dimensions, dilated=False, padded=False), st.sampled_from((2, 2.5, 3.0, float("inf"))))
     def check(options: dict[str, Any], p: float) -> None:
         options["x"] = np.abs(options["x"]) + np.float32(0.25)  # roots of sums near zero have no bounded error
         options["norm_type"] = p
