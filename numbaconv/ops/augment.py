@@ -23,7 +23,9 @@ def jitter_colors(x, brightness=0.0, contrast=0.0, saturation=0.0, *, key=None):
     1 +- ``contrast``, b in 1 +- ``saturation`` and c in +- ``brightness``, as ``key`` says, an int64 array [seed, step]
     (default as for ``dropout``). Contrast is meant around zero, the mean of normalised images. It has no gradient.
 
-    Raises ValueError if an amount is negative or not finite. Source: Howard, arXiv 1312.5402, section 2.1.
+    Raises ValueError if an amount is negative or not finite.
+
+    Source: Howard, arXiv 1312.5402, section 2.1.
     """
     x = as_input(x)
     check_floats("jitter_colors", x=x)
