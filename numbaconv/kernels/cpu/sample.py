@@ -53,7 +53,7 @@ def _reflected(v, low, high):
 @njit(error_model="numpy")
 def _padded(v, size, options):
     """A place in pixels brought inside, and its derivative."""
-    _, _, reflects, zeros, align_corners = options
+    reflects, zeros, align_corners = options
     sign = 1.0
     if reflects:
         if align_corners:
@@ -65,69 +65,78 @@ def _padded(v, size, options):
     return v, sign
 
 
-@njit(error_model="numpy")
-def _taps(coordinate, size, row, options, places, weights, slopes):
-    """Write the taps of a coordinate along a dimension of ``size``, from ``row`` of the short rows on; how many."""
-    cubic, nearest, reflects, _, align_corners = options
-    if coordinate != coordinate:
-        coordinate = -1.0
-    scale = 0.5 * (size - 1.0 if align_corners else size * 1.0)
-    v = (coordinate + 1.0) * scale - (0.0 if align_corners else 0.5)
-    if reflects and not -FAR < v < FAR:
-        v = 0.0
-    if not cubic:
-        v, sign = _padded(v, size, options)
-        scale *= sign
-    if not -FAR < v < FAR:
-        return 0
-    low = math.floor(v)
-    if nearest:
-        low = math.floor(v + 0.5)
-        if v + 0.5 == low and low % 2 != 0:  # ties go to the even one
-            low -= 1
-        if not 0 <= low < size:
+def _make_sample(mode, volume):
+    """A function that writes the taps of a sample along each dimension into short rows, ``MOST`` for each."""
+    cubic, nearest = mode == "bicubic", mode == "nearest"
+
+    @njit(error_model="numpy")
+    def taps(coordinate, size, row, options, places, weights, slopes):
+        """Write the taps of a coordinate along a dimension of ``size``, from ``row`` of the short rows on; how many."""
+        reflects, _, align_corners = options
+        if coordinate != coordinate:
+            coordinate = -1.0
+        scale = 0.5 * (size - 1.0 if align_corners else size * 1.0)
+        v = (coordinate + 1.0) * scale - (0.0 if align_corners else 0.5)
+        if reflects and not -FAR < v < FAR:
+            v = 0.0
+        if not cubic:
+            v, sign = _padded(v, size, options)
+            scale *= sign
+        if not -FAR < v < FAR:
             return 0
-        places[row], weights[row], slopes[row] = low, 1.0, 0.0
-        return 1
-    count = 0
-    if cubic:
-        for i in range(-1, 3):
-            weight, slope = _cubic(v - (low + i))
-            place = math.floor(_padded(low + i + 0.0, size, options)[0] + 0.5)
-            if 0 <= place < size:
-                places[row + count], weights[row + count], slopes[row + count] = place, weight, slope * scale
+        low = math.floor(v)
+        if nearest:
+            low = math.floor(v + 0.5)
+            if v + 0.5 == low and low % 2 != 0:  # ties go to the even one
+                low -= 1
+            if not 0 <= low < size:
+                return 0
+            places[row], weights[row], slopes[row] = low, 1.0, 0.0
+            return 1
+        count = 0
+        if cubic:
+            for i in range(-1, 3):
+                weight, slope = _cubic(v - (low + i))
+                place = math.floor(_padded(low + i + 0.0, size, options)[0] + 0.5)
+                if 0 <= place < size:
+                    places[row + count], weights[row + count], slopes[row + count] = place, weight, slope * scale
+                    count += 1
+            return count
+        if 0 <= low < size - 1:
+            places[row], weights[row], slopes[row] = low, 1.0 - (v - low), -scale
+            places[row + 1], weights[row + 1], slopes[row + 1] = low + 1, v - low, scale
+            return 2
+        for i in range(2):
+            if 0 <= low + i < size:
+                weight = v - low if i else 1.0 - (v - low)
+                places[row + count], weights[row + count] = low + i, weight
+                slopes[row + count] = scale if i else -scale
                 count += 1
         return count
-    for i in range(2):
-        if 0 <= low + i < size:
-            weight = v - low if i else 1.0 - (v - low)
-            places[row + count], weights[row + count] = low + i, weight
-            slopes[row + count] = scale if i else -scale
-            count += 1
-    return count
 
+    @njit(error_model="numpy")
+    def sample(grid, sizes, options, counts, places, weights, slopes):
+        """The taps of a sample along depth, height and width; ``grid`` holds (x, y) or (x, y, z)."""
+        counts[2] = taps(grid[0], sizes[2], 2 * MOST, options, places, weights, slopes)
+        counts[1] = taps(grid[1], sizes[1], MOST, options, places, weights, slopes)
+        counts[0] = 1
+        places[0], weights[0], slopes[0] = 0, 1.0, 0.0
+        if volume:
+            counts[0] = taps(grid[2], sizes[0], 0, options, places, weights, slopes)
 
-@njit(error_model="numpy")
-def _sample(grid, volume, sizes, options, counts, places, weights, slopes):
-    """The taps of a sample along depth, height and width; ``grid`` holds (x, y) or (x, y, z)."""
-    counts[2] = _taps(grid[0], sizes[2], 2 * MOST, options, places, weights, slopes)
-    counts[1] = _taps(grid[1], sizes[1], MOST, options, places, weights, slopes)
-    counts[0] = 1
-    places[0], weights[0], slopes[0] = 0, 1.0, 0.0
-    if volume:
-        counts[0] = _taps(grid[2], sizes[0], 0, options, places, weights, slopes)
+    return sample
 
 
 @kernel
-def grid_sample(T, volume):
+def grid_sample(T, mode, volume):
     """y at all places; a unit is a row of results of an image."""
-    dimensions = 3 if volume else 2
+    sample, dimensions = _make_sample(mode, volume), 3 if volume else 2
 
     def loop(
         begin, end, block: int, first: int, x: Pointer, grid: Pointer,
         y: Pointer, counts: INT64, places: INT64, weights: Pointer, slopes: Pointer, found: INT64, factors: Pointer,
         sizes: Ints(3), xs: Ints(2), ys: Ints(2), channels: int, batch: int, lanes: int, rows: int, columns: int,
-        options: Ints(5),
+        options: Ints(3),
     ):  # fmt: skip
         for unit in range(begin, end):
             image = unit // rows
@@ -136,7 +145,7 @@ def grid_sample(T, volume):
                 count = 0
                 if n < batch:
                     place = (n * rows * columns + p) * dimensions
-                    _sample(at(grid, place), volume, sizes, options, counts, places, weights, slopes)
+                    sample(at(grid, place), sizes, options, counts, places, weights, slopes)
                     for i in range(counts[0]):
                         for j in range(MOST, MOST + counts[1]):
                             line, part = (places[i] * sizes[1] + places[j]) * sizes[2], weights[i] * weights[j]
@@ -149,22 +158,23 @@ def grid_sample(T, volume):
 
 
 @kernel
-def grid_sample_grads(T, volume):
+def grid_sample_grads(T, mode, volume):
     """Gradients of x and grid; a unit is an image, whose gradient one thread adds up."""
-    dimensions = 3 if volume else 2
+    sample, dimensions = _make_sample(mode, volume), 3 if volume else 2
+    smooth = mode != "nearest"
 
     def loop(
         begin, end, block: int, first: int, g: Pointer, x: Pointer, grid: Pointer,
         by_x: Pointer, by_grid: Pointer, counts: INT64, places: INT64, weights: Pointer, slopes: Pointer,
         sizes: Ints(3), xs: Ints(2), gs: Ints(2), channels: int, batch: int, lanes: int, pixels: int,
-        options: Ints(5),
+        options: Ints(3),
     ):  # fmt: skip
         for image in range(begin, end):
             n, source, target = block * lanes + image, at(x, image * xs[1]), at(by_x, image * xs[1])
             clear(target, sizes[0] * sizes[1] * sizes[2], xs[0], channels)
             for p in range(pixels if n < batch else 0):
                 place, d = (n * pixels + p) * dimensions, at(g, image * gs[1] + p * gs[0])
-                _sample(at(grid, place), volume, sizes, options, counts, places, weights, slopes)
+                sample(at(grid, place), sizes, options, counts, places, weights, slopes)
                 by_z = by_y = by_w = 0.0
                 for i in range(counts[0]):
                     for j in range(MOST, MOST + counts[1]):
@@ -172,7 +182,7 @@ def grid_sample_grads(T, volume):
                         for k in range(2 * MOST, 2 * MOST + counts[2]):
                             o = (line + places[k]) * xs[0]
                             scatter(d, o, weights[i] * weights[j] * weights[k], channels, target)
-                            if not options[1]:
+                            if smooth:
                                 product = product_sum(d, source, o, channels)
                                 by_z += product * slopes[i] * weights[j] * weights[k]
                                 by_y += product * weights[i] * slopes[j] * weights[k]
@@ -185,10 +195,8 @@ def grid_sample_grads(T, volume):
 
 
 def _options(attrs) -> tuple[bool, ...]:
-    """What kernels read: whether bicubic, nearest, reflected, zeros outside, corners aligned."""
-    mode, padding_mode = attrs["mode"], attrs["padding_mode"]
-    reflects, zeros = padding_mode == "reflection", padding_mode == "zeros"
-    return mode == "bicubic", mode == "nearest", reflects, zeros, attrs["align_corners"]
+    """Whether places are reflected, zeros lie outside, corners are aligned."""
+    return attrs["padding_mode"] == "reflection", attrs["padding_mode"] == "zeros", attrs["align_corners"]
 
 
 def _workspace(program, dtype):
@@ -212,7 +220,7 @@ def lower_grid_sample(program, node, inputs, outputs):
         x.channels, x.batch, x.lanes, rows, columns, *_options(node.attrs),
     )  # fmt: skip
     program.step(
-        grid_sample(x.dtype, volume=grid.shape[-1] == 3), (source.buffer, grid),
+        grid_sample(x.dtype, mode=node.attrs["mode"], volume=grid.shape[-1] == 3), (source.buffer, grid),
         (target.buffer, *_workspace(program, x.dtype),
          program.per_thread(np.dtype(np.int64), MOST**2), program.per_thread(x.dtype, MOST**2)),
         constants, source.images * rows, flops=node.flops,
@@ -230,7 +238,7 @@ def lower_grid_sample_grads(program, node, inputs, outputs):
         x.channels, x.batch, x.lanes, g.pixels, *_options(node.attrs),
     )  # fmt: skip
     program.step(
-        grid_sample_grads(x.dtype, volume=grid.shape[-1] == 3), (grad.buffer, source.buffer, grid),
+        grid_sample_grads(x.dtype, mode=node.attrs["mode"], volume=grid.shape[-1] == 3), (grad.buffer, source.buffer, grid),
         (target.buffer, by_grid, *_workspace(program, x.dtype)), constants, source.images, flops=node.flops,
     )  # fmt: skip
     put_back(program, target, by_x)
