@@ -12,7 +12,8 @@ from .geometry import three
 from .lowering import BATCH, PLAIN, lowering
 from .native import INT64, Ints, Pointer, kernel
 from .sampling import clear, gather, product_sum, scatter
-from .turn import put_back, rows_for, rows_of
+from .target import LANES
+from .turn import pixel_back, put_back, rows_for, rows_of
 from .vector import at
 
 #: Taps along a dimension at most.
@@ -129,22 +130,27 @@ def _make_sample(mode, volume):
 
 @kernel
 def grid_sample(T, mode, volume):
-    """y at all places; a unit is a row of results of an image."""
+    """y at all places; a unit is a row of results, in all images of a block.
+
+    With images in lanes the row is sampled image by image, and turned while it is in the cache.
+    """
     sample, dimensions = _make_sample(mode, volume), 3 if volume else 2
 
     def loop(
         begin, end, block: int, first: int, x: Pointer, grid: Pointer,
-        y: Pointer, counts: INT64, places: INT64, weights: Pointer, slopes: Pointer, found: INT64, factors: Pointer,
+        y: Pointer, row: Pointer, counts: INT64, places: INT64, weights: Pointer, slopes: Pointer,
+        found: INT64, factors: Pointer,
         sizes: Ints(3), xs: Ints(2), ys: Ints(2), channels: int, batch: int, lanes: int, rows: int, columns: int,
         options: Ints(3),
     ):  # fmt: skip
         for unit in range(begin, end):
-            image = unit // rows
-            n, pixel = block * lanes + image, (unit - image * rows) * columns
-            for p in range(pixel, pixel + columns):
-                count = 0
+            target = at(y, unit * columns * channels * lanes)
+            to = row if lanes > 1 else target
+            for pixel in range(lanes * columns):
+                image = pixel // columns
+                n, p, count = block * lanes + image, pixel - image * columns, 0
                 if n < batch:
-                    place = (n * rows * columns + p) * dimensions
+                    place = ((n * rows + unit) * columns + p) * dimensions
                     sample(at(grid, place), sizes, options, counts, places, weights, slopes)
                     for i in range(counts[0]):
                         for j in range(MOST, MOST + counts[1]):
@@ -152,7 +158,9 @@ def grid_sample(T, mode, volume):
                             for k in range(2 * MOST, 2 * MOST + counts[2]):
                                 found[count], factors[count] = (line + places[k]) * xs[0], part * weights[k]
                                 count += 1
-                gather(at(x, image * xs[1]), found, factors, count, channels, at(y, image * ys[1] + p * ys[0]))
+                gather(at(x, image * xs[1]), found, factors, count, channels, at(to, image * ys[1] + p * ys[0]))
+            for p in range(columns if lanes > 1 else 0):
+                pixel_back(at(row, p * ys[0]), at(target, p * channels * lanes), channels, ys[1])
 
     return loop
 
@@ -212,20 +220,20 @@ def _workspace(program, dtype):
 def lower_grid_sample(program, node, inputs, outputs):
     x, grid = inputs
     y = outputs[0]
-    source, target = rows_of(program, x), rows_for(program, y)
+    source = rows_of(program, x)
     columns = y.spatial[-1]
     rows = y.pixels // columns if columns else 0
+    image = columns * source.pixel + LANES if x.lanes > 1 else 0  # images of a row begin in different sets of a cache
     constants = (
-        *three(x.spatial, 1), source.pixel, source.image, target.pixel, target.image,
+        *three(x.spatial, 1), source.pixel, source.image, source.pixel, image,
         x.channels, x.batch, x.lanes, rows, columns, *_options(node.attrs),
     )  # fmt: skip
     program.step(
         grid_sample(x.dtype, mode=node.attrs["mode"], volume=grid.shape[-1] == 3), (source.buffer, grid),
-        (target.buffer, *_workspace(program, x.dtype),
+        (y, program.per_thread(x.dtype, max(x.lanes * image, 1)), *_workspace(program, x.dtype),
          program.per_thread(np.dtype(np.int64), MOST**2), program.per_thread(x.dtype, MOST**2)),
-        constants, source.images * rows, flops=node.flops,
+        constants, rows, flops=node.flops,
     )  # fmt: skip
-    put_back(program, target, y)
 
 
 @lowering("grid_sample_grads", inputs=(BATCH, BATCH, PLAIN), outputs=(BATCH, PLAIN))
@@ -237,8 +245,9 @@ def lower_grid_sample_grads(program, node, inputs, outputs):
         *three(x.spatial, 1), source.pixel, source.image, grad.pixel, grad.image,
         x.channels, x.batch, x.lanes, g.pixels, *_options(node.attrs),
     )  # fmt: skip
+    kernel_ = grid_sample_grads(x.dtype, mode=node.attrs["mode"], volume=grid.shape[-1] == 3)
     program.step(
-        grid_sample_grads(x.dtype, mode=node.attrs["mode"], volume=grid.shape[-1] == 3), (grad.buffer, source.buffer, grid),
+        kernel_, (grad.buffer, source.buffer, grid),
         (target.buffer, by_grid, *_workspace(program, x.dtype)), constants, source.images, flops=node.flops,
     )  # fmt: skip
     put_back(program, target, by_x)

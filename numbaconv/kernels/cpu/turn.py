@@ -5,6 +5,8 @@ The images of a pixel lie one after another (``turned``), or the pixels of an im
 
 from typing import NamedTuple
 
+from numba import njit
+
 from .lowering import Buffer, ceil_div
 from .native import Pointer, kernel
 from .target import LANES
@@ -45,19 +47,24 @@ def _turn(program, x, turned: Buffer, row: int, pixel: int, image: int) -> None:
     program.step(turn_pixels(x.dtype), (x,), (turned,), constants, x.pixels * row // LANES, late=True)
 
 
+@njit(error_model="numpy")
+def pixel_back(x, y, channels, image):
+    """The channels of a pixel in all images, which lie ``image`` elements apart, as [channels][lanes]."""
+    whole = channels // LANES * LANES
+    for c in range(0, whole, LANES):
+        transpose(at(x, c), image, at(y, c * LANES), LANES)
+    for c in range(whole, channels):
+        for lane in range(LANES):
+            y[c * LANES + lane] = x[lane * image + c]
+
+
 @kernel
 def turn_back(T):
     """[images][pixels][channels, padded] to [pixels][channels][lanes]; a unit is a pixel."""
 
     def loop(begin, end, block: int, first: int, x: Pointer, y: Pointer, channels: int, pixel: int, image: int):
-        whole = channels // LANES * LANES
         for place in range(begin, end):
-            source, target = at(x, place * pixel), at(y, place * LANES * channels)
-            for c in range(0, whole, LANES):
-                transpose(at(source, c), image, at(target, c * LANES), LANES)
-            for c in range(whole, channels):
-                for lane in range(LANES):
-                    target[c * LANES + lane] = source[lane * image + c]
+            pixel_back(at(x, place * pixel), at(y, place * LANES * channels), channels, image)
 
     return loop
 
