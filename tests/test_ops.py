@@ -600,7 +600,7 @@ WRONG: dict[str, tuple[Callable, type[Exception], str]] = {
     ),
     "padding word": (
         lambda: F.conv2d(X, W, padding="sme"), ValueError,
-        "^conv2d: padding must be \"same\", \"valid\" or integers, not 'sme'$",
+        "^conv2d: padding must be \"same\", \"valid\", \"full\" or integers, not 'sme'$",
     ),
     "same with stride": (
         lambda: F.conv2d(X, W, padding="same", stride=2), ValueError,
