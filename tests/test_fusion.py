@@ -289,17 +289,17 @@ from numbaconv.kernels.cpu.elementwise import elementwise
 from numbaconv.kernels.cpu.vector import where
 from numbaconv.ops.core import Operator, operator
 
-class Leaky(Operator):
+class Bent(Operator):
     def shape(self, x, *, slope):
         return x
 
-leaky = operator(Leaky)
+bent = operator(Bent)
 
-@elementwise("leaky")
-def leaky_function(x, slope):
+@elementwise("bent")
+def bent_function(x, slope):
     return where(x < 0.0, x * slope, x)
 
-f = nc.compile(lambda x: F.add(leaky(x, slope=0.25), x))
+f = nc.compile(lambda x: F.add(bent(x, slope=0.25), x))
 print(f(np.array([[-4.0, 2.0]])).tolist())
 """
 

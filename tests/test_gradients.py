@@ -107,8 +107,14 @@ def twice_differentiable(name: str) -> bool:
 
 TWICE = {name: example for name, example in EXAMPLES.items() if twice_differentiable(name)}
 
+#: Seconds each, for kernels that no other test needs.
+LONG = ("lp_pool", "tree_pool", "gated_pool", "mixed_pool", "conv_transpose", "convolve", "learned")
 
-@pytest.mark.parametrize("example", TWICE.values(), ids=TWICE)
+
+@pytest.mark.parametrize(
+    "example",
+    [pytest.param(e, id=name, marks=[pytest.mark.slow] * name.startswith(LONG)) for name, e in TWICE.items()],
+)
 def test_second_derivative(example: Example) -> None:
     check_gradient(*example, 1, 1e-6)
 

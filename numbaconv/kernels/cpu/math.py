@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
+from .target import has_fma
 from .vector import (
     Vector,
     absolute,
@@ -298,16 +299,32 @@ _CDF_DOUBLE = (
 _ROOT_OF_TWO_PI = 2.506628274631000502
 
 
+def _rounded_by(splitter):
+    """A function of a and its rounded square: the exact square less the rounded one (Dekker 1971, without FMA)."""
+
+    def fused(a, square):
+        return fma(a, a, -square)
+
+    def split(a, square):
+        t = a * splitter
+        high = t - (t - a)  # the upper half of the digits
+        low = a - high
+        return ((high * high - square) + 2.0 * (high * low)) + low * low
+
+    return njit(fused if has_fma() else split, error_model="numpy")
+
+
 @overload(normal_cdf_and_density)
 def _normal_cdf_and_density(x):
     if not isinstance(x, Vector):
         return None
     coefficients = _CDF_SINGLE if x.dtype == types.float32 else _CDF_DOUBLE
+    rounded_by = _rounded_by(2.0**12 + 1.0 if x.dtype == types.float32 else 2.0**27 + 1.0)
 
     def implementation(x):
         a = minimum(40.0, absolute(x))  # beyond it exp(-a^2 / 2) is zero; NaN passes
         square = a * a
-        e = exp(-0.5 * square) * fma(fma(a, a, -square), -0.5, 1.0)  # with what the square was rounded by
+        e = exp(-0.5 * square) * fma(rounded_by(a, square), -0.5, 1.0)
         plus_four, plus_one = a + 4.0, a + 1.0
         both = 1.0 / (plus_four * plus_one)
         q = (a - 4.0) * (plus_one * both)
