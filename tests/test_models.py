@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 import numbaconv as nc
 import numbaconv.functional as F
-from numbaconv import models, nn
+from numbaconv import models, nn, optim
 from numbaconv.graph import Graph, compile_graph, gradients
 from numbaconv.models.lenet import C3_TABLE
 from numbaconv.models.resnet import BasicBlock, Bottleneck, ResNet
@@ -393,42 +394,36 @@ def test_a_fully_convolutional_lenet_looks_at_every_place() -> None:
 
 # -- learning ---------------------------------------------------------------------------------------------------------
 
-#: What learns a batch of 16 by heart: builder, shape of an image, learning rate.
-LEARNERS: dict[str, tuple[Any, tuple[int, int, int], float]] = {
-    "lenet5": (models.lenet5, (1, 32, 32), 0.1),
-    "lenet5_1998": (models.lenet5_1998, (1, 32, 32), 0.01),
-    "nin": (lambda: models.nin(dropout=0.0), (3, 16, 16), 0.01),
-    "fastnet": (lambda: models.fastnet(widths=(16, 32, 32)), (3, 32, 32), 0.5),
-    "vgg11": (models.vgg11, (3, 32, 32), 0.02),
-    "vgg11 plain": (lambda: models.vgg11(batch_norm=False), (3, 32, 32), 0.02),
-    "vgg16 for ImageNet": (lambda: models.vgg16(7, image_size=64, batch_norm=False), (3, 64, 64), 0.01),
-    "mobilenet": (lambda: models.mobilenet(width_multiplier=0.25), (3, 32, 32), 0.1),
-    "resnet20": (models.resnet20, (3, 32, 32), 0.1),
-    "resnet18": (lambda: models.resnet18(7), (3, 64, 64), 0.05),
-    "resnet50": (lambda: models.resnet50(7), (3, 64, 64), 0.02),
-    "alexnet": (lambda: models.alexnet(7, hidden=64, dropout=0.0), (3, 96, 96), 0.02),
-    "googlenet": (lambda: undropped(models.googlenet(7)), (3, 64, 64), 0.01),
-    "googlenet torchvision": (lambda: undropped(models.googlenet(7, form="torchvision")), (3, 64, 64), 0.05),
+#: The optimizer of deep networks without normalisation, which plain SGD hardly gets to begin, and that of the others.
+ADAM, SGD = optim.Adam, functools.partial(optim.SGD, momentum=0.9)
+
+#: What learns a batch of 16 by heart: builder, shape of an image, optimizer, learning rate.
+LEARNERS: dict[str, tuple[Any, tuple[int, int, int], Any, float]] = {
+    "lenet5": (models.lenet5, (1, 32, 32), SGD, 0.1),
+    "lenet5_1998": (models.lenet5_1998, (1, 32, 32), SGD, 0.01),
+    "nin": (lambda: models.nin(dropout=0.0), (3, 16, 16), ADAM, 3e-4),
+    "fastnet": (lambda: models.fastnet(widths=(16, 32, 32)), (3, 32, 32), SGD, 0.5),
+    "vgg11": (models.vgg11, (3, 32, 32), SGD, 0.02),
+    "vgg11 plain": (lambda: models.vgg11(batch_norm=False), (3, 32, 32), ADAM, 1e-3),
+    "vgg16 for ImageNet": (lambda: models.vgg16(7, image_size=64, batch_norm=False), (3, 64, 64), ADAM, 3e-4),
+    "mobilenet": (lambda: models.mobilenet(width_multiplier=0.25), (3, 32, 32), SGD, 0.1),
+    "resnet20": (models.resnet20, (3, 32, 32), SGD, 0.1),
+    "resnet18": (lambda: models.resnet18(7), (3, 64, 64), SGD, 0.05),
+    "resnet50": (lambda: models.resnet50(7), (3, 64, 64), SGD, 0.02),
+    "alexnet": (lambda: models.alexnet(7, hidden=64, dropout=0.0), (3, 96, 96), ADAM, 1e-3),
+    "googlenet": (lambda: undropped(models.googlenet(7)), (3, 64, 64), ADAM, 1e-3),
+    "googlenet torchvision": (lambda: undropped(models.googlenet(7, form="torchvision")), (3, 64, 64), SGD, 0.05),
 }
 
 
-#: Deep or wide networks without normalisation that plain SGD does not bring there in 200 steps of these rates: open.
-OPEN = ("nin", "vgg11 plain", "vgg16 for ImageNet", "alexnet", "googlenet")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(n, marks=[pytest.mark.xfail(reason="200 steps of plain SGD are too few")] * (n in OPEN))
-        for n in LEARNERS
-    ],
-)
+@pytest.mark.parametrize("name", LEARNERS)
 def test_a_batch_is_learnt_by_heart(name: str) -> None:
-    build, shape, lr = LEARNERS[name]
-    x, labels = batch((16, *shape), "float32")
-    trainer = nc.Trainer(build(), optimizer=nc.optim.SGD(lr=lr, momentum=0.9), batch_size=16)
-    losses = []
+    build, (channels, height, width), optimizer, lr = LEARNERS[name]
+    squares, labels = batch((16, channels, 4, 4), "float32")  # Noise of pixels is alike to whoever takes means.
+    x = np.kron(squares, np.ones((height // 4, width // 4), np.float32))
+    trainer = nc.Trainer(undropped(build()), optimizer=optimizer(lr=lr), batch_size=16)
+    losses: list[float] = []
     while len(losses) < 200 and (not losses or losses[-1] >= 0.01):
         losses.append(trainer.step(x, labels))
     assert losses[-1] < 0.01, losses[::10]
