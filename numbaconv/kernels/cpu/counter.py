@@ -21,3 +21,9 @@ def stream_of(seed, step, salt):
 def word_at(stream, position):
     """32 random bits."""
     return (mix(stream + position * -7046029254386353131) >> 32) & 0xFFFFFFFF
+
+
+@njit(error_model="numpy")
+def share_at(stream, position):
+    """A number in [0, 1) of 24 random bits, exact in every dtype."""
+    return (word_at(stream, position) >> 8) * 0.5**24

@@ -70,11 +70,12 @@ def _start(p, geometry):
 
 
 @njit(error_model="numpy")
-def _sample(offset, at_offset, lanes, start, row, column, geometry, pixel, places, parts):
-    """``_neighbours`` of the place that the tap (row, column) reads; its offset stands at ``at_offset``."""
-    _, height, width, _, _, _, _, dilation_h, dilation_w, _ = geometry
+def _sample(offset, at_offset, lanes, start, tap, geometry, pixel, places, parts):
+    """``_neighbours`` of the place that a tap reads; its offset stands at ``at_offset``."""
+    _, height, width, _, _, _, _, dilation_h, dilation_w, taps_w = geometry
+    row = tap // taps_w
     h = start[0] + row * dilation_h + offset[at_offset]
-    w = start[1] + column * dilation_w + offset[at_offset + lanes]
+    w = start[1] + (tap - row * taps_w) * dilation_w + offset[at_offset + lanes]
     return _neighbours(h, w, height, width, pixel, places, parts)
 
 
@@ -88,21 +89,15 @@ def _make_columns(masked):
         to = 0
         for p in range(p0, p0 + count):
             start = _start(p, geometry)
-            row = tap // geometry[9]
-            tap_column = tap - row * geometry[9]
             for t in range(tap, end_tap):
                 for group in range(offset_groups):
                     i = (p * offset_groups + group) * taps + t
-                    found = _sample(offset, 2 * i * lanes + image, lanes, start, row, tap_column, geometry, pixel,
-                                    places, parts)  # fmt: skip
+                    found = _sample(offset, 2 * i * lanes + image, lanes, start, t, geometry, pixel, places, parts)
                     factor = mask[i * lanes + image] if masked else 1.0
                     for n in range(found):
                         parts[n] = parts[4 * n] * parts[4 * n + 1] * factor
                     gather(at(x, group * depth), places, parts, found, depth, at(column, to + group * depth))
                 to += channels
-                tap_column += 1
-                if tap_column == geometry[9]:
-                    row, tap_column = row + 1, 0
 
     return columns
 
@@ -170,13 +165,13 @@ def deform_input_grads(T, masked, rows, vectors, tail):
                               at(column, t * channels + group * depth), count, (1, 1, 1, per_group), (0, 0, 0, 1),
                               (0, 0, 0, w_depth), gs[0], taps * channels, w_row, depth)  # fmt: skip
                 for p in range(p0, p0 + count):
-                    start, row, tap_column = _start(p, geometry), 0, 0
+                    start = _start(p, geometry)
                     for t in range(taps):
                         for group in range(offset_groups):
                             i = (p * offset_groups + group) * taps + t
                             factor = mask[i * lanes + image] if masked else 1.0
-                            found = _sample(offset, 2 * i * lanes + image, lanes, start, row, tap_column, geometry,
-                                            xs[0], places, parts)  # fmt: skip
+                            found = _sample(offset, 2 * i * lanes + image, lanes, start, t, geometry, xs[0], places,
+                                            parts)  # fmt: skip
                             d = at(column, ((p - p0) * taps + t) * channels + group * shared)
                             down = right = value = 0.0
                             for n in range(found):
@@ -190,9 +185,6 @@ def deform_input_grads(T, masked, rows, vectors, tail):
                             by_offset[(2 * i + 1) * lanes + image] = right * factor
                             if masked:
                                 by_mask[i * lanes + image] = value
-                        tap_column += 1
-                        if tap_column == geometry[9]:
-                            row, tap_column = row + 1, 0
 
     return loop
 
@@ -218,8 +210,9 @@ def deform_weights(T, masked, rows, vectors, row_tail, vector_tail):
                             geometry, xs[0], channels, offset_groups, lanes, image)  # fmt: skip
                     for group in range(groups):
                         outer(at(g, image * gs[1] + p0 * gs[0] + group * per_group), at(column, group * depth),
-                              at(p, (group * per_group * taps + t) * line), per_group, line // LANES, count,
-                              1, gs[0], channels, taps * line, again)  # fmt: skip
+                              at(p, (group * per_group * taps + t) * line), per_group, line // LANES,
+                              (1, 1, 1, count), (0, 0, 0, gs[0]), (0, 0, 0, channels), 1, taps * line,
+                              again)  # fmt: skip
                     again = 1
 
     return loop

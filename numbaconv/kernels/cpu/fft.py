@@ -25,9 +25,8 @@ from .filter import filter_strides
 from .fourier import SIZES, inverse, join_rows, radices, roots, split_rows, transform
 from .lowering import Buffer, ceil_div
 from .native import INT64, Ints, Pointer, kernel
-from .panel import choose_tile, make_panel
+from .panel import choose_tile, make_outer, make_panel
 from .target import LANES
-from .tile import product
 from .turn import turned
 from .vector import at, load, load_first, splat, store, store_first
 
@@ -165,20 +164,7 @@ def multiply_gradients(T, rows, vectors, row_tail, vector_tail):
     v [frequency][tile][re, im][image][inputs], q [frequency][tile][re, im][output][image].
     """
 
-    def along(height):
-        wide, narrow = product(height, vectors), product(height, max(vector_tail, 1))
-
-        @njit(error_model="numpy")
-        def walk(v, q, p, inputs, counts, q_strides, v_strides, lanes, p_row):
-            whole = inputs - vector_tail * LANES
-            for c in range(0, whole, vectors * LANES):
-                wide(q, at(v, c), at(p, c), counts, q_strides, v_strides, lanes, LANES, p_row, LANES, 0)
-            if vector_tail:
-                narrow(q, at(v, whole), at(p, whole), counts, q_strides, v_strides, lanes, LANES, p_row, LANES, 0)
-
-        return walk
-
-    tall, short = along(rows), along(max(row_tail, 1))
+    outer = make_outer(rows, vectors, row_tail, vector_tail)
 
     def loop(
         begin, end, block: int, first: int, v: Pointer, q: Pointer, p: Pointer,
@@ -191,11 +177,7 @@ def multiply_gradients(T, rows, vectors, row_tail, vector_tail):
             for part in range(4):
                 ve, qe = at(v, e * v_plane + part % 2 * v_part), at(q, e * q_plane + part // 2 * q_part)
                 pe = at(p, e * p_plane + part // 2 * outputs * p_row + part % 2 * inputs)
-                for k in range(0, outputs - row_tail, rows):
-                    tall(ve, at(qe, k * lanes), at(pe, k * p_row), inputs, counts, q_strides, v_strides, lanes, p_row)
-                if row_tail:
-                    k = outputs - row_tail
-                    short(ve, at(qe, k * lanes), at(pe, k * p_row), inputs, counts, q_strides, v_strides, lanes, p_row)
+                outer(qe, ve, pe, outputs, inputs // LANES, counts, q_strides, v_strides, lanes, p_row, 0)
 
     return loop
 

@@ -4,7 +4,7 @@ import math
 
 from numba import from_dtype, njit
 
-from .counter import stream_of, word_at
+from .counter import share_at, stream_of, word_at
 from .geometry import three
 from .lowering import PLAIN, lowering
 from .native import INT32, INT64, Ints, Pointer, kernel
@@ -48,10 +48,7 @@ def starts(T, samples, shuffled):
                 if shuffled:
                     _shuffled(out, at, span, count, stream, at)
                 else:
-                    if samples:
-                        u = source[plane * dimensions + order[d]]
-                    else:
-                        u = real(word_at(stream, at) >> 8) * real(0.5**24)
+                    u = source[plane * dimensions + order[d]] if samples else real(share_at(stream, at))
                     alpha = real(span) / real(count)
                     for i in range(count):
                         out[at + i] = int((real(i) + u) * alpha) - int(u * alpha)

@@ -4,8 +4,9 @@ import math
 
 from .lowering import BATCH, PLAIN, SAME, ceil_div, lowering
 from .native import Pointer, kernel
+from .runs import copy_run
 from .target import LANES
-from .vector import load, load_first, store, store_first
+from .vector import at
 
 #: What one unit copies at most: runs are long where the last dimension is joined or cut, or the first.
 PIECE = 256 * LANES
@@ -24,11 +25,7 @@ def copy_runs(T):
             start = (unit - row * pieces) * PIECE
             count = min(run - start, PIECE)
             source, target = x_first + row * x_row + start, y_first + row * y_row + start
-            whole = count // LANES * LANES
-            for i in range(0, whole, LANES):
-                store(y, target + i, load(x, source + i))
-            if whole < count:
-                store_first(y, target + whole, load_first(x, source + whole, count - whole), count - whole)
+            copy_run(at(x, source), at(y, target), count)
 
     return loop
 

@@ -205,6 +205,11 @@ Layouts = tuple[str, ...] | Callable[[Any], tuple[str, ...]]
 Lower = Callable[[Program, Any, list[Buffer], list[Buffer]], None]
 
 
+def images_or_plain(node: Any) -> tuple[str]:
+    """Layouts for loops along channels: lanes hold images if there are enough of them, else pixels in NumPy's order."""
+    return (BATCH if lanes_for(node.inputs[0].shape[0]) > 1 else PLAIN,)
+
+
 @dataclass(frozen=True)
 class Lowering:
     inputs: Layouts

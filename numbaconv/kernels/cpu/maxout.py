@@ -1,6 +1,6 @@
 """Maxout, on lines of a few numbers whose maxima are taken: images in lanes, or pixels in NumPy's order."""
 
-from .lowering import BATCH, PLAIN, lanes_for, lowering
+from .lowering import BATCH, images_or_plain, lowering
 from .native import Pointer, kernel
 from .target import LANES
 from .vector import load_first, store_first, where
@@ -32,10 +32,6 @@ def maxout(T, gradient):
     return loop
 
 
-def _layouts(node):
-    return (BATCH if lanes_for(node.inputs[0].shape[0]) > 1 else PLAIN,)
-
-
 def _lower(program, node, x, g, y, small, gradient: bool) -> None:
     """``small``: the value with one number for several of ``x``."""
     pieces = node.attrs["pieces"]
@@ -46,12 +42,12 @@ def _lower(program, node, x, g, y, small, gradient: bool) -> None:
     program.step(maxout(y.dtype, gradient=gradient), (x, g), (y,), (pieces, n), units)
 
 
-@lowering("maxout", inputs=_layouts, outputs=_layouts)
+@lowering("maxout", inputs=images_or_plain, outputs=images_or_plain)
 def lower_maxout(program, node, inputs, outputs):
     _lower(program, node, inputs[0], inputs[0], outputs[0], outputs[0], False)
 
 
-@lowering("maxout_grad", inputs=_layouts, outputs=_layouts)
+@lowering("maxout_grad", inputs=images_or_plain, outputs=images_or_plain)
 def lower_maxout_grad(program, node, inputs, outputs):
     g, x = inputs
     _lower(program, node, x, g, outputs[0], g, True)

@@ -110,17 +110,16 @@ def tiles_along_vectors(make, height: int, vectors: int, vector_tail: int, p_vec
 
 
 def make_outer(rows: int, vectors: int, row_tail: int, vector_tail: int):
-    """A function (a, b, p, outputs, runs, depth, a_row, a_step, b_step, p_row, again) for use in kernels.
+    """A function (a, b, p, outputs, runs, counts, a_strides, b_strides, a_row, p_row, again) for use in kernels.
 
-    p[m, v] = sum over ``depth`` of a[m] b[v], for ``outputs`` numbers m of a, ``a_row`` apart, and ``runs`` vectors v
-    of b; += if ``again``.  ``row_tail`` and ``vector_tail``: what whole tiles leave, if they leave any.
+    p[m, v] = the sums of a[m] b[v] that ``tile.product`` takes, for ``outputs`` numbers m of a, ``a_row`` apart, and
+    ``runs`` vectors v of b; += if ``again``.  ``row_tail`` and ``vector_tail``: what whole tiles leave, if anything.
     """
     wide, narrow = product(rows, vectors), product(rows, max(vector_tail, 1))
     short, corner = product(max(row_tail, 1), vectors), product(max(row_tail, 1), max(vector_tail, 1))
 
     @njit(error_model="numpy")
-    def outer(a, b, p, outputs, runs, depth, a_row, a_step, b_step, p_row, again):
-        counts, a_strides, b_strides = (1, 1, 1, depth), (0, 0, 0, a_step), (0, 0, 0, b_step)
+    def outer(a, b, p, outputs, runs, counts, a_strides, b_strides, a_row, p_row, again):
         for v in range(0, runs, vectors):
             bv, whole = at(b, v * LANES), outputs // rows * rows
             for m in range(0, whole, rows):

@@ -12,7 +12,7 @@ from numba import njit
 from .geometry import inside, three
 from .lowering import BATCH, PLAIN, SAME, lowering
 from .native import Ints, Pointer, kernel
-from .remap import add_run, copy_run, fill_run
+from .runs import add_run, copy_run, fill_run
 from .target import LANES
 from .vector import at, load, splat, store
 

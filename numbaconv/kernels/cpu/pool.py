@@ -14,7 +14,7 @@ from .geometry import three
 from .lowering import BATCH, Buffer, ceil_div, lowering
 from .math import exp, log
 from .native import FLOAT64, INT32, INT64, Ints, Pointer, kernel
-from .resample import ABREAST, Matrix, pieces_of, resample_step, row_of, tables_of, transposed
+from .resample import ABREAST, Matrix, piece_of, pieces_of, resample_step, row_of, rows_of, tables_of, transposed
 from .target import LANES
 from .vector import bits, integers_of, load, load_first, splat, sqrt, store, store_first, where
 
@@ -23,6 +23,7 @@ MOST_TAPS = 27
 
 #: Pixels that are added at a time to sums in memory.
 TOGETHER = 4
+
 
 class Windows:
     """The windows of a node as kernels read them.
@@ -74,6 +75,13 @@ def flat(scales) -> np.ndarray:
 def span_at(places, at):
     """(first position, taps) of the span ``at``."""
     return places[2 * at], places[2 * at + 1]
+
+
+@njit(error_model="numpy")
+def spans_of_row(places, row, out):
+    """The spans of planes and of rows, for a row of windows of which there are ``out``."""
+    d = row // out[1]
+    return span_at(places, d), span_at(places, out[0] + row - d * out[1])
 
 
 def _raised(exponent):
@@ -155,14 +163,9 @@ def pool(T, kind, exponent, window):
         x_row = step[1] * size[2] * line
         x_plane = step[0] * size[1] * size[2] * line
         for unit in range(begin, end):
-            row = unit // pieces
-            c_begin = (unit - row * pieces) * piece
-            c_end = min(line, c_begin + piece)
-            od = row // out[1]
-            oh = row - od * out[1]
-            d_first, d_taps = span_at(places, od)
-            h_first, h_taps = span_at(places, out[0] + oh)
-            row_scale = scales[od] * scales[out[0] + oh]
+            row, c_begin, c_end = piece_of(unit, pieces, piece, line)
+            (d_first, d_taps), (h_first, h_taps) = spans_of_row(places, row, out)
+            row_scale = scales[row // out[1]] * scales[out[0] + row % out[1]]
             for ow in range(out[2]):
                 w_first, w_taps = span_at(places, out[0] + out[1] + ow)
                 scale = row_scale * scales[out[0] + out[1] + ow]
@@ -269,10 +272,7 @@ def max_pool_indices(T, window):
         row_step = step[1] * size[2]
         plane_step = step[0] * size[1] * size[2]
         for row in range(begin, end):
-            od = row // out[1]
-            oh = row - od * out[1]
-            d_first, d_taps = span_at(places, od)
-            h_first, h_taps = span_at(places, out[0] + oh)
+            (d_first, d_taps), (h_first, h_taps) = spans_of_row(places, row, out)
             for ow in range(out[2]):
                 w_first, w_taps = span_at(places, out[0] + out[1] + ow)
                 start = (d_first * size[1] + h_first) * size[2] + w_first
@@ -329,13 +329,8 @@ def max_pool_grad(T):
         out_size: Ints(3), size: Ints(3), line: int, pieces: int, piece: int,
     ):  # fmt: skip
         for unit in range(begin, end):
-            row = unit // pieces
-            c_begin = (unit - row * pieces) * piece
-            c_end = min(line, c_begin + piece)
-            d_pixel = row // out_size[1]
-            h_pixel = row - d_pixel * out_size[1]
-            d_begin, d_end = row_of(starts, d_pixel)
-            h_begin, h_end = row_of(starts, out_size[0] + h_pixel)
+            row, c_begin, c_end = piece_of(unit, pieces, piece, line)
+            (d_begin, d_end), (h_begin, h_end) = rows_of(starts, row, out_size)
             for w_pixel in range(out_size[2]):
                 w_begin, w_end = row_of(starts, out_size[0] + out_size[1] + w_pixel)
                 pixel = row * out_size[2] + w_pixel

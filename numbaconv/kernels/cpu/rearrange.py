@@ -9,8 +9,9 @@ from numba.extending import intrinsic
 from ...ops.rearrange import MOST_DIMENSIONS, runs_of
 from .lowering import BATCH, PLAIN, SAME, lowering
 from .native import Ints, Pointer, kernel
+from .runs import copy_run
 from .target import LANES
-from .vector import at, load, load_first, store, store_first, vector_load, vector_store
+from .vector import at, vector_load, vector_store
 
 OUTER = MOST_DIMENSIONS - 1
 
@@ -65,7 +66,6 @@ def move(T, together, dealt):
         y_inner: Ints(3),
     ):  # fmt: skip
         planes, rows, columns = inner
-        whole = columns // LANES * LANES
         for unit in range(begin, end):
             source, target, rest, d = 0, 0, unit, OUTER
             while rest > 0:
@@ -78,10 +78,7 @@ def move(T, together, dealt):
                 for j in range(rows):
                     s, t = source + i * x_inner[0] + j * x_inner[1], target + i * y_inner[0] + j * y_inner[1]
                     if together:
-                        for k in range(0, whole, LANES):
-                            store(y, t + k, load(x, s + k))
-                        if whole < columns:
-                            store_first(y, t + whole, load_first(x, s + whole, columns - whole), columns - whole)
+                        copy_run(at(x, s), at(y, t), columns)
                     elif dealt and columns >= LANES:
                         k = 0
                         while j == 0 and k < columns:

@@ -1,6 +1,6 @@
 """Activations made of straight pieces.  Comparisons are false for NaN, which is why each keeps v where they are."""
 
-from .counter import stream_of, word_at
+from .counter import share_at, stream_of
 from .elementwise import elementwise
 from .lowering import BATCH, PLAIN, SAME, lowering
 from .native import INT64, Pointer, kernel
@@ -66,7 +66,7 @@ def uniform(T):
             for c in range(channels):
                 for lane in range(lanes):
                     position = ((block * lanes + lane) * channels + c) * pixels + p
-                    y[(p * channels + c) * lanes + lane] = low + span * ((word_at(stream, position) >> 8) / 16777216.0)
+                    y[(p * channels + c) * lanes + lane] = low + span * share_at(stream, position)
 
     return loop
 

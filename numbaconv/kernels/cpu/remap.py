@@ -11,43 +11,8 @@ from numba import njit
 from .geometry import three
 from .lowering import BATCH, PLAIN, SAME, lowering
 from .native import INT64, Ints, Pointer, kernel
-from .target import LANES
-from .vector import at, load, load_first, splat, store, store_first
-
-
-@njit(error_model="numpy")
-def fill_run(y, value, count):
-    """``count`` times ``value``."""
-    whole = count // LANES * LANES
-    for i in range(0, whole, LANES):
-        store(y, i, splat(y, value))
-    if count - whole == 1:
-        y[whole] = value
-    elif whole < count:
-        store_first(y, whole, splat(y, value), count - whole)
-
-
-@njit(error_model="numpy")
-def copy_run(x, y, count):
-    whole = count // LANES * LANES
-    for i in range(0, whole, LANES):
-        store(y, i, load(x, i))
-    if count - whole == 1:
-        y[whole] = x[whole]
-    elif whole < count:
-        store_first(y, whole, load_first(x, whole, count - whole), count - whole)
-
-
-@njit(error_model="numpy")
-def add_run(x, y, count):
-    whole = count // LANES * LANES
-    for i in range(0, whole, LANES):
-        store(y, i, load(y, i) + load(x, i))
-    left = count - whole
-    if left == 1:
-        y[whole] += x[whole]
-    elif left > 0:
-        store_first(y, whole, load_first(y, whole, left) + load_first(x, whole, left), left)
+from .runs import add_run, copy_run, fill_run
+from .vector import at
 
 
 @njit(error_model="numpy")
@@ -206,12 +171,16 @@ def _tables(program, *tables) -> list:
 def lower_remap(program, node, inputs, outputs):
     (x,), (y,) = inputs, outputs
     maps, sizes, x_sizes, column = _geometry(node, x, y)
+    remap_step(program, x, y, maps, (sizes, x_sizes), column, node.attrs["value"])
+
+
+def remap_step(program, x, y, maps, sizes, column: int, value: float) -> None:
+    """Append the step for three maps, where ``sizes`` are y's and x's and -1 stands for ``value``."""
     segments = _segments(maps[2])
-    value = program.number(node.attrs["value"], x.dtype)
     tables = _tables(program, *maps[:2], _runs(maps[1]), segments)
-    constants = (*sizes, *x_sizes, len(segments), column)
-    units = y.elements // max(1, sizes[2] * column)
-    program.step(remap(x.dtype), (x, value, *tables), (y,), constants, units)
+    constants = (*sizes[0], *sizes[1], len(segments), column)
+    units = y.elements // max(1, sizes[0][2] * column)
+    program.step(remap(x.dtype), (x, program.number(value, x.dtype), *tables), (y,), constants, units)
 
 
 @lowering("remap_grad", inputs=_layout, outputs=_layout)

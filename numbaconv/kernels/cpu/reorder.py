@@ -41,21 +41,26 @@ def permute(T):
 
 @kernel
 def pack(T):
-    """A filter in vectors of channels, [vector][tap][summed][lane]; a unit is a vector."""
+    """A filter in vectors of channels, [vector][tap][summed][lane] or with vectors and taps exchanged.
+
+    A unit is a vector.  Strides are the source's of channels, summed channels and taps; ``to_vector`` and ``to_tap``
+    the target's.
+    """
 
     def loop(
         begin, end, block: int, first: int, source: Pointer, target: Pointer,
-        channels: int, summed: int, taps: int, channel_stride: int, summed_stride: int,
+        channels: int, summed: int, taps: int, channel_stride: int, summed_stride: int, tap_stride: int,
+        to_vector: int, to_tap: int,
     ):  # fmt: skip
         for unit in range(begin, end):
             c = unit * LANES
             valid = min(LANES, channels - c)
-            to = at(target, unit * taps * summed * LANES)
+            to = at(target, unit * to_vector)
             for d in range(summed):
                 for t in range(taps):
-                    place = (t * summed + d) * LANES
+                    place = t * to_tap + d * LANES
                     for k in range(valid):
-                        to[place + k] = source[(c + k) * channel_stride + d * summed_stride + t]
+                        to[place + k] = source[(c + k) * channel_stride + d * summed_stride + t * tap_stride]
                     for k in range(valid, LANES):
                         to[place + k] = 0
 
@@ -97,9 +102,11 @@ def reorder_step(program, source: Buffer, target: Buffer) -> None:
     elif target.layout in (FILTER, FILTER_TRANSPOSED):
         vectors, summed = ("out", "in") if target.layout == FILTER else ("in", "out")
         counts = {"out": outputs, "in": inputs}
-        constants = (counts[vectors], counts[summed], taps, strides_of[vectors], strides_of[summed])
-        units = ceil_div(counts[vectors], LANES)
-        program.step(pack(source.dtype), (source,), (target,), constants, units)
+        line = counts[summed] * LANES
+        pack_step(
+            program, source, target, (counts[vectors], counts[summed], taps),
+            (strides_of[vectors], strides_of[summed], 1), (taps * line, line),
+        )  # fmt: skip
         return
     elif target.layout == FILTER_LINES:  # [taps][in][out, padded]
         sizes, order = (taps, inputs, outputs), ("tap", "in", "out")
@@ -110,6 +117,12 @@ def reorder_step(program, source: Buffer, target: Buffer) -> None:
     plain_strides = (0, *(strides_of[axis] for axis in order))
     filter_strides = (0, sizes[1] * line, line, 1)
     _permute(program, source, target, sizes[0], sizes[1], line, sizes[2], True, plain_strides, filter_strides)
+
+
+def pack_step(program, source: Buffer, target: Buffer, sizes, strides, places) -> None:
+    """Append a ``pack`` of ``sizes`` (channels, summed channels, taps) from strides to places, see there."""
+    constants = (*sizes, *strides, *places)
+    program.step(pack(source.dtype), (source,), (target,), constants, ceil_div(sizes[0], LANES))
 
 
 @kernel

@@ -38,6 +38,21 @@ def row_of(starts, at):
     return starts[at], starts[at + 1]
 
 
+@njit(error_model="numpy")
+def rows_of(starts, row, out):
+    """The entries of the matrices of planes and of rows, for a row of an image of ``out`` pixels."""
+    d = row // out[1]
+    return row_of(starts, d), row_of(starts, out[0] + row - d * out[1])
+
+
+@njit(error_model="numpy")
+def piece_of(unit, pieces, piece, line):
+    """A unit's row, and the part [begin, end) of a line of channels that it works on."""
+    row = unit // pieces
+    begin = (unit - row * pieces) * piece
+    return row, begin, min(line, begin + piece)
+
+
 @kernel
 def resample(T):
     """Weighted sums of pixels; a unit is (a piece of) a row of outputs.
@@ -50,13 +65,8 @@ def resample(T):
         out: Ints(3), size: Ints(3), line: int, pieces: int, piece: int,
     ):  # fmt: skip
         for unit in range(begin, end):
-            row = unit // pieces
-            c_begin = (unit - row * pieces) * piece
-            c_end = min(line, c_begin + piece)
-            od = row // out[1]
-            oh = row - od * out[1]
-            d_begin, d_end = row_of(starts, od)
-            h_begin, h_end = row_of(starts, out[0] + oh)
+            row, c_begin, c_end = piece_of(unit, pieces, piece, line)
+            (d_begin, d_end), (h_begin, h_end) = rows_of(starts, row, out)
             for ow in range(out[2]):
                 w_begin, w_end = row_of(starts, out[0] + out[1] + ow)
                 to = (row * out[2] + ow) * line
@@ -121,8 +131,11 @@ def tables_of(matrices: list[Matrix]) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return starts, np.array([p for p, _ in entries], np.int64), np.array([w for _, w in entries], np.float64)
 
 
-def resample_step(program, x: Buffer, y: Buffer, matrices: list[Matrix]) -> None:
-    """Append the step for three matrices, of planes, rows and columns."""
+def resample_step(program, x: Buffer, y: Buffer, matrices: list[Matrix], backward: bool = False) -> None:
+    """Append the step for a matrix a spatial dimension; ``backward``: they lead from y to x, and are transposed."""
+    if backward:
+        matrices = [transposed(matrix, size) for matrix, size in zip(matrices, y.spatial, strict=True)]
+    matrices = [[[(0, 1.0)]]] * (3 - len(matrices)) + matrices
     line = x.channels * x.lanes
     out = tuple(map(len, matrices))
     pieces, piece = pieces_of(line, out[0] * out[1], ABREAST)

@@ -2,7 +2,7 @@
 
 from ...ops.resize import taps
 from .lowering import BATCH, lowering
-from .resample import resample_step, transposed
+from .resample import resample_step
 
 
 @lowering("resample", "resample_grad", inputs=(BATCH,), outputs=(BATCH,))
@@ -10,8 +10,6 @@ def lower_resample(program, node, inputs, outputs):
     x, y = inputs[0], outputs[0]
     attrs, backward = node.attrs, node.op.name == "resample_grad"
     small, large = (y, x) if backward else (x, y)  # the function's input and its result
-    tables = [[[(0, 1.0)]]] * (3 - len(x.spatial))
-    for size, output, scale in zip(small.spatial, large.spatial, attrs["scales"], strict=True):
-        table = taps(attrs["mode"], size, output, scale, attrs["align_corners"], attrs["antialias"])
-        tables.append(transposed(table, size) if backward else table)
-    resample_step(program, x, y, tables)
+    sizes = zip(small.spatial, large.spatial, attrs["scales"], strict=True)
+    tables = [taps(attrs["mode"], *size, attrs["align_corners"], attrs["antialias"]) for size in sizes]
+    resample_step(program, x, y, tables, backward)

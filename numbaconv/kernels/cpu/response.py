@@ -2,7 +2,7 @@
 
 from numba import njit
 
-from .lowering import BATCH, PLAIN, lanes_for, lowering
+from .lowering import BATCH, images_or_plain, lowering
 from .math import exp, log
 from .native import Pointer, kernel
 from .target import LANES
@@ -68,10 +68,6 @@ def local_response_norm_grad(T):
     return loop
 
 
-def _layouts(node):
-    return (BATCH if lanes_for(node.inputs[0].shape[0]) > 1 else PLAIN,)
-
-
 def _sizes(node, x) -> tuple[tuple, int]:
     """The kernels' constants, and units."""
     attrs = node.attrs
@@ -81,13 +77,13 @@ def _sizes(node, x) -> tuple[tuple, int]:
     return (x.channels, stride, size // 2, behind, attrs["alpha"] / size, attrs["beta"], attrs["k"]), units
 
 
-@lowering("local_response_norm", inputs=_layouts, outputs=_layouts)
+@lowering("local_response_norm", inputs=images_or_plain, outputs=images_or_plain)
 def lower_local_response_norm(program, node, inputs, outputs):
     constants, units = _sizes(node, inputs[0])
     program.step(local_response_norm(inputs[0].dtype), inputs, outputs, constants, units, flops=node.flops)
 
 
-@lowering("local_response_norm_grad", inputs=_layouts, outputs=_layouts)
+@lowering("local_response_norm_grad", inputs=images_or_plain, outputs=images_or_plain)
 def lower_local_response_norm_grad(program, node, inputs, outputs):
     x = inputs[0]
     constants, units = _sizes(node, x)

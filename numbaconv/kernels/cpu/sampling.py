@@ -5,8 +5,9 @@ The places of a sample, as distances from the image's first element, and their w
 
 from numba import njit
 
+from .runs import fill_run
 from .target import LANES
-from .vector import load, load_first, reduce_add, splat, store, store_first
+from .vector import at, load, load_first, reduce_add, splat, store, store_first
 
 WIDE = 4  # vectors of channels that are summed at a time
 
@@ -69,5 +70,4 @@ def product_sum(g, x, place, channels):
 def clear(y, pixels, pixel, channels):
     """Zeros in the channels of all pixels."""
     for i in range(pixels):
-        for c in range(0, channels, LANES):
-            store_first(y, i * pixel + c, splat(y, 0.0), channels - c)
+        fill_run(at(y, i * pixel), 0.0, channels)

@@ -12,9 +12,11 @@ from .geometry import three
 from .lowering import PLAIN, ceil_div, lowering
 from .native import INT64, Ints, Pointer, kernel
 from .panel import choose_tile, make_outer, make_panel
+from .reorder import pack_step
+from .runs import add_run, copy_run, fill_run
 from .shape import zero_step
 from .target import LANES
-from .vector import at, load, load_first, splat, store, store_first
+from .vector import at, load_first, splat, store_first
 
 INT32 = Pointer("int32")
 
@@ -23,48 +25,6 @@ SITES = 256
 
 #: Output channels that one unit of the weight gradient sums at most, and at least.
 MOST_OUTPUTS, LEAST_OUTPUTS = 32, 8
-
-
-@kernel
-def pack_taps(T):
-    """A filter as [tap][vector of results' channels][summed channel][lane]; a unit is a tap."""
-
-    def loop(
-        begin, end, block: int, first: int, w: Pointer, y: Pointer,
-        results: int, summed: int, tap_stride: int, result_stride: int, summed_stride: int,
-    ):  # fmt: skip
-        vectors = (results + LANES - 1) // LANES
-        for t in range(begin, end):
-            for v in range(vectors):
-                to = at(y, (t * vectors + v) * summed * LANES)
-                for s in range(summed):
-                    for lane in range(LANES):
-                        k = v * LANES + lane
-                        inside = k < results
-                        to[s * LANES + lane] = (
-                            w[t * tap_stride + k * result_stride + s * summed_stride] if inside else 0.0
-                        )
-
-    return loop
-
-
-@njit(error_model="numpy")
-def _copy_row(x, y, count):
-    whole = count // LANES * LANES
-    for c in range(0, whole, LANES):
-        store(y, c, load(x, c))
-    if whole < count:
-        store_first(y, whole, load_first(x, whole, count - whole), count - whole)
-
-
-@njit(error_model="numpy")
-def _add_row(x, y, count):
-    whole = count // LANES * LANES
-    for c in range(0, whole, LANES):
-        store(y, c, load(y, c) + load(x, c))
-    if whole < count:
-        left = count - whole
-        store_first(y, whole, load_first(y, whole, left) + load_first(x, whole, left), left)
 
 
 @njit(error_model="numpy")
@@ -117,11 +77,11 @@ def sparse_rows(T, bias, rows, vectors, tail):
                     continue
                 found = _collect(table, t * sites + start, count, x_rows, partners)
                 for i in range(found):
-                    _copy_row(at(x, partners[2 * i + 1] * channels), at(gathered, i * channels), channels)
+                    copy_run(at(x, partners[2 * i + 1] * channels), at(gathered, i * channels), channels)
                 panel(gathered, at(w, t * line * channels), products, found, counts, x_strides, w_strides,
                       channels, line, channels * LANES, line)  # fmt: skip
                 for i in range(found):
-                    _add_row(at(products, i * line), at(to, partners[2 * i] * outputs), outputs)
+                    add_run(at(products, i * line), at(to, partners[2 * i] * outputs), outputs)
 
     return loop
 
@@ -140,16 +100,16 @@ def sparse_weights(T, rows, vectors, row_tail, vector_tail):
         for unit in range(begin, end):
             t, k = unit % taps, unit // taps * part
             count = min(part, outputs - k)
-            for i in range(0, count * line, LANES):
-                store(sums, i, splat(g, 0.0))
+            fill_run(sums, 0.0, count * line)
             for start in range(0, sites, SITES):
                 found = _collect(table, t * sites + start, min(SITES, sites - start), x_rows, partners)
                 for i in range(found):
-                    _copy_row(at(g, (start + partners[2 * i]) * outputs + k), at(of_g, i * part), count)
-                    _copy_row(at(x, partners[2 * i + 1] * channels), at(of_x, i * channels), channels)
-                outer(of_g, of_x, sums, count, line // LANES, found, 1, part, channels, line, 1)
+                    copy_run(at(g, (start + partners[2 * i]) * outputs + k), at(of_g, i * part), count)
+                    copy_run(at(x, partners[2 * i + 1] * channels), at(of_x, i * channels), channels)
+                outer(of_g, of_x, sums, count, line // LANES, (1, 1, 1, found), (0, 0, 0, part), (0, 0, 0, channels),
+                      1, line, 1)  # fmt: skip
             for i in range(count):
-                _copy_row(at(sums, i * line), at(w, ((k + i) * taps + t) * channels), channels)
+                copy_run(at(sums, i * line), at(w, ((k + i) * taps + t) * channels), channels)
 
     return loop
 
@@ -185,12 +145,12 @@ def sites_of_dense(T, back):
 
 
 def _rows(program, x, table, weight, bias, y, strides, flops) -> None:
-    """Append the steps of a sum over ``table``; ``strides`` of the weight's (taps, results, summed channels)."""
+    """Append the steps of a sum over ``table``; ``strides`` of the weight's (results, summed channels, taps)."""
     channels, outputs, taps = x.shape[1], y.shape[1], table.shape[0]
     vectors_of = ceil_div(outputs, LANES)
     line = vectors_of * LANES
     packed = program.whole(x.dtype, taps * line * channels)
-    program.step(pack_taps(x.dtype), (weight,), (packed,), (outputs, channels, *strides), taps)
+    pack_step(program, weight, packed, (outputs, channels, taps), strides, (channels * LANES, line * channels))
     rows, vectors = choose_tile(x.dtype.itemsize, SITES, [(vectors_of, 1)], channels, cut_rows=False, overlap=True)
     kernel_ = sparse_rows(x.dtype, bias=bias is not None, rows=rows, vectors=vectors, tail=vectors_of % vectors)
     program.step(
@@ -205,7 +165,7 @@ def _rows(program, x, table, weight, bias, y, strides, flops) -> None:
 def lower_sparse_conv(program, node, inputs, outputs):
     features, weight, gather, _, *bias = inputs
     taps, channels = gather.shape[0], features.shape[1]
-    strides = (channels, taps * channels, 1)
+    strides = (taps * channels, 1, channels)
     _rows(program, features, gather, weight, bias[0] if bias else None, outputs[0], strides, node.flops)
 
 
@@ -213,7 +173,7 @@ def lower_sparse_conv(program, node, inputs, outputs):
 def lower_sparse_conv_input_grad(program, node, inputs, outputs):
     grad, weight, _, scatter = inputs
     taps, channels = scatter.shape[0], outputs[0].shape[1]
-    _rows(program, grad, scatter, weight, None, outputs[0], (channels, 1, taps * channels), node.flops)
+    _rows(program, grad, scatter, weight, None, outputs[0], (1, taps * channels, channels), node.flops)
 
 
 @lowering("sparse_conv_weight_grad", inputs=(PLAIN,), outputs=(PLAIN,))

@@ -6,7 +6,7 @@ What is drawn is a function of key, node and the output's position in NumPy's or
 from .counter import stream_of, word_at
 from .lowering import BATCH, PLAIN, lowering
 from .native import INT32, INT64, Ints, Pointer, kernel
-from .pool import Windows, span_at
+from .pool import Windows, span_at, spans_of_row
 from .target import LANES
 from .vector import bits, integers_of, lane_numbers, load_first, maximum, splat, store_first, to_float, where
 
@@ -26,10 +26,7 @@ def stochastic_pool(T):
         line = channels * lanes
         pixels = out[0] * out[1] * out[2]
         for row in range(begin, end):
-            od = row // out[1]
-            oh = row - od * out[1]
-            d_first, d_taps = span_at(places, od)
-            h_first, h_taps = span_at(places, out[0] + oh)
+            (d_first, d_taps), (h_first, h_taps) = spans_of_row(places, row, out)
             for ow in range(out[2]):
                 w_first, w_taps = span_at(places, out[0] + out[1] + ow)
                 start = (d_first * size[1] + h_first) * size[2] + w_first
@@ -77,10 +74,7 @@ def probability_pool(T):
         out: Ints(3), size: Ints(3), step: Ints(3), line: int,
     ):  # fmt: skip
         for row in range(begin, end):
-            od = row // out[1]
-            oh = row - od * out[1]
-            d_first, d_taps = span_at(places, od)
-            h_first, h_taps = span_at(places, out[0] + oh)
+            (d_first, d_taps), (h_first, h_taps) = spans_of_row(places, row, out)
             for ow in range(out[2]):
                 w_first, w_taps = span_at(places, out[0] + out[1] + ow)
                 start = (d_first * size[1] + h_first) * size[2] + w_first
