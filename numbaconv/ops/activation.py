@@ -1,58 +1,53 @@
 """Activation functions, softmax and dropout's relatives; gradients are operators of their own."""
 
 from .arithmetic import multiply_row, scale_row, subtract_row
-from .core import Case, Operator, Spec, apply, dimension, image_sizes, operator, public, shape_of
-from .rectifier import between, checked
+from .core import Case, Elementwise, Operator, Spec, apply, checked, dimension, image_sizes, operator, public, shape_of
+from .rectifier import between
 
 
-class _Elementwise(Operator):
-    def shape(self, x: Spec, *others: Spec) -> Spec:
-        return x
-
-
-class Tanh(_Elementwise):
+class Tanh(Elementwise):
     """Hyperbolic tangent."""
 
     def gradient(self, grads, outputs, x):
         return (tanh_grad(grads[0], outputs[0]),)
 
 
-class TanhGrad(_Elementwise):
+class TanhGrad(Elementwise):
     """grad * (1 - y^2)."""
 
     def gradient(self, grads, outputs, grad, y):
         return tanh_grad(grads[0], y), scale_row(multiply_row(multiply_row(grads[0], grad), y), factor=-2.0, offset=0.0)
 
 
-class Relu(_Elementwise):
+class Relu(Elementwise):
     """max(x, 0)."""
 
     def gradient(self, grads, outputs, x):
         return (relu_grad(grads[0], outputs[0]),)
 
 
-class ReluGrad(_Elementwise):
+class ReluGrad(Elementwise):
     """grad where y > 0."""
 
     def gradient(self, grads, outputs, grad, y):
         return relu_grad(grads[0], y), None
 
 
-class Relu6(_Elementwise):
+class Relu6(Elementwise):
     """min(max(x, 0), 6)."""
 
     def gradient(self, grads, outputs, x):
         return (between(grads[0], outputs[0], low=0.0, high=6.0, at_low=0.0, at_high=0.0),)
 
 
-class Sigmoid(_Elementwise):
+class Sigmoid(Elementwise):
     """1 / (1 + exp(-x))."""
 
     def gradient(self, grads, outputs, x):
         return (sigmoid_grad(grads[0], outputs[0]),)
 
 
-class SigmoidGrad(_Elementwise):
+class SigmoidGrad(Elementwise):
     """grad * y (1 - y)."""
 
     def gradient(self, grads, outputs, grad, y):

@@ -12,6 +12,7 @@ from .core import (
     apply,
     as_input,
     check_floats,
+    checked,
     dtype_of,
     image_sizes,
     is_traced,
@@ -212,8 +213,7 @@ def divide(x, y):
 
 
 def _scaled(function: str, x, factor: float, offset: float):
-    x = as_input(x)
-    check_floats(function, x=x)
+    x = checked(function, x)
     return apply(scale_row, (x,), {"factor": factor, "offset": offset})
 
 
@@ -223,8 +223,7 @@ def sum(x):
 
     Source: PyTorch.
     """
-    x = as_input(x)
-    check_floats("sum", x=x)
+    x = checked("sum", x)
     return apply(sum_row, (x,), {})
 
 
@@ -234,8 +233,7 @@ def mean(x):
 
     Source: PyTorch.
     """
-    x = as_input(x)
-    check_floats("mean", x=x)
+    x = checked("mean", x)
     size = math.prod(shape_of(x))
     return apply(scale_row, (sum(x),), {"factor": 1.0 / size if size else math.nan, "offset": 0.0})
 

@@ -2,7 +2,17 @@
 
 import math
 
-from .core import Operator, Spec, apply, as_input, check_floats, is_traced, operator, public, random_key, shape_of
+from .core import (
+    Operator,
+    Spec,
+    apply,
+    checked,
+    is_traced,
+    operator,
+    public,
+    random_key,
+    shape_of,
+)
 
 
 class JitterColors(Operator):
@@ -27,8 +37,7 @@ def jitter_colors(x, brightness=0.0, contrast=0.0, saturation=0.0, *, key=None):
 
     Source: Howard, arXiv 1312.5402, section 2.1.
     """
-    x = as_input(x)
-    check_floats("jitter_colors", x=x)
+    x = checked("jitter_colors", x)
     if len(shape_of(x)) != 4:
         raise ValueError(f"jitter_colors: x must have shape (N, C, H, W), its shape is {shape_of(x)}")
     amounts = {"brightness": brightness, "contrast": contrast, "saturation": saturation}

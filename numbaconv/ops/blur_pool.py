@@ -3,7 +3,7 @@
 import math
 
 from .core import Case, Operator, Spec, apply, image_sizes, integers, operator, public, shape_of
-from .pool import sizes_of
+from .pool import SIGNALS, VOLUMES, sizes_of
 from .window import as_batch, without_batch
 
 
@@ -57,7 +57,7 @@ def _blur(function: str, dimensions: int, x, kernel_size, stride):
     return without_batch(apply(blur_pool, (x,), {"taps": taps, "stride": stride}), single)
 
 
-@public(Case({"x": (3, 4, 9)}), sizes=sizes_of(((64, 32, 1024), (16, 64, 3136))))
+@public(Case({"x": (3, 4, 9)}), sizes=sizes_of(SIGNALS))
 def blur_pool1d(x, kernel_size=4, stride=2):
     """y[n, c, i] = sum over taps t of w_t x[n, c, i stride + t - (k - 1) // 2], w_t = binomial(k - 1, t) / 2^(k - 1).
 
@@ -86,7 +86,7 @@ def blur_pool2d(x, kernel_size=4, stride=2):
     return _blur("blur_pool2d", 2, x, kernel_size, stride)
 
 
-@public(Case({"x": (3, 2, 3, 4, 5)}), sizes=sizes_of(((64, 8, 16, 16, 16), (16, 16, 28, 28, 14))))
+@public(Case({"x": (3, 2, 3, 4, 5)}), sizes=sizes_of(VOLUMES))
 def blur_pool3d(x, kernel_size=4, stride=2):
     """y[n, c, i, j, k] = sum over taps of the products of three binomial weights and x around stride (i, j, k).
 

@@ -159,6 +159,13 @@ class Operator:
         return f"<operator {self.name}>"
 
 
+class Elementwise(Operator):
+    """A row whose result is like its first input."""
+
+    def shape(self, x: Spec, *others: Spec, **attrs: Any) -> Spec:
+        return x
+
+
 OPERATORS: dict[str, Operator] = {}
 #: public functions by name
 FUNCTIONS: dict[str, Public] = {}
@@ -228,6 +235,26 @@ def check_floats(function: str, **values: Any) -> None:
         if first is not None and dtype != first[1]:
             raise TypeError(f"{function}: {first[0]} is {first[1]} but {name} is {dtype}")
         first = first or (name, dtype)
+
+
+def checked(function: str, x: Any) -> Any:
+    """``x`` as an input of floating-point numbers."""
+    x = as_input(x)
+    check_floats(function, x=x)
+    return x
+
+
+def outside(values: Any, count: int) -> Any:
+    """One of the integers ``values`` that is not one of 0 to ``count`` - 1, None if there is none."""
+    if not values.size or (values.min() >= 0 and values.max() < count):
+        return None
+    return values.max() if values.max() >= count else values.min()
+
+
+def check_indices(function: str, values: np.ndarray, count: int) -> None:
+    """All ``values`` must be one of 0 to ``count`` - 1."""
+    if (wrong := outside(values, count)) is not None:
+        raise ValueError(f"{function}: index {wrong} is not one of 0 to {count - 1}")
 
 
 def dtype_of(value: Any) -> np.dtype:

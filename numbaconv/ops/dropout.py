@@ -11,7 +11,7 @@ from .core import (
     Spec,
     apply,
     as_input,
-    check_floats,
+    checked,
     fraction,
     image_sizes,
     is_traced,
@@ -41,8 +41,7 @@ dropout_row = operator(Dropout)
 
 def _dropped(function: str, x, p, training, key, leading: int, alpha: bool = False):
     """``x`` with units dropped; ``alpha`` as in alpha dropout."""
-    x = as_input(x)
-    check_floats(function, x=x)
+    x = checked(function, x)
     p = fraction(function, "p", p)
     if not training or p == 0.0:
         return x

@@ -19,7 +19,7 @@ from .core import (
 )
 from .draw import share
 from .plane import plane_add, wide_indices
-from .pool import sizes_of
+from .pool import VOLUMES, sizes_of
 from .window import as_batch, without_batch
 
 
@@ -137,7 +137,7 @@ def fractional_max_pool2d(
 @public(
     Case({"x": (3, 2, 5, 6, 5), "_random_samples": (3, 2, 3)},
          {"kernel_size": 2, "output_size": (3, 4, 2), "return_indices": True}, _SAMPLES, _BATCHED),
-    sizes=sizes_of(((64, 8, 16, 16, 16), (16, 16, 28, 28, 14)), kernel_size=2, output_ratio=(0.7, 0.7, 0.7)),
+    sizes=sizes_of(VOLUMES, kernel_size=2, output_ratio=(0.7, 0.7, 0.7)),
 )  # fmt: skip
 def fractional_max_pool3d(
     x, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None,

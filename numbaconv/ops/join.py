@@ -2,7 +2,20 @@
 
 import numpy as np
 
-from .core import Case, Operator, Spec, apply, as_input, check_floats, dimension, integers, operator, public, shape_of
+from .core import (
+    Case,
+    Operator,
+    Spec,
+    apply,
+    as_input,
+    check_floats,
+    checked,
+    dimension,
+    integers,
+    operator,
+    public,
+    shape_of,
+)
 from .shape import expand
 
 
@@ -89,8 +102,7 @@ def split(x, split_size_or_sections, dim=0):
     Returns a tuple of arrays (torch.split's are views of x, ours are copies).  Raises ValueError if the sizes do not
     add up.  Source: PyTorch.
     """
-    x = as_input(x)
-    check_floats("split", x=x)
+    x = checked("split", x)
     shape = shape_of(x)
     if not shape:
         raise ValueError("split: a number (an array of no dimension) cannot be cut")
@@ -112,8 +124,7 @@ def chunk(x, chunks, dim=0):
 
     Returns a tuple of arrays.  Source: PyTorch.
     """
-    x = as_input(x)
-    check_floats("chunk", x=x)
+    x = checked("chunk", x)
     (chunks,) = integers("chunk", "chunks", chunks, 1, 1)
     shape = shape_of(x)
     if not shape:

@@ -16,6 +16,7 @@ from .core import (
     integers,
     is_traced,
     operator,
+    outside,
     public,
     shape_of,
 )
@@ -114,8 +115,7 @@ def _check_target(function: str, x, target, ignored: int | None = None) -> bool:
         return False
     values = np.asarray(target)
     counted = values[values != ignored] if ignored is not None else values
-    if counted.size and (counted.min() < 0 or counted.max() >= shape[1]):
-        wrong = counted.max() if counted.max() >= shape[1] else counted.min()
+    if (wrong := outside(counted, shape[1])) is not None:
         raise ValueError(f"{function}: target {wrong} is not one of the {shape[1]} classes 0 to {shape[1] - 1}")
     return counted.size == values.size
 

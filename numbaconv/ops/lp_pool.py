@@ -20,7 +20,7 @@ from .core import (
     shape_of,
 )
 from .draw import positive
-from .pool import WindowPool, avg_pool, avg_pool_grad, largest, sizes_of
+from .pool import SIGNALS, VOLUMES, WindowPool, avg_pool, avg_pool_grad, largest, sizes_of
 from .shape import expand
 from .window import as_batch, over_channels, sliding, without_batch
 
@@ -105,7 +105,7 @@ def _learned(function: str, x, p, windows):
 
 @public(
     Case({"x": (2, 3, 9)}, {"norm_type": 2, "kernel_size": 3, "stride": 2}),
-    sizes=sizes_of(((64, 32, 1024), (16, 64, 3136)), norm_type=2.0, kernel_size=2),
+    sizes=sizes_of(SIGNALS, norm_type=2.0, kernel_size=2),
 )
 def lp_pool1d(x, norm_type, kernel_size, stride=None, ceil_mode=False):
     """y[n, c, i] = (sum over taps t of x[n, c, i stride + t]^p)^(1 / p).
@@ -141,7 +141,7 @@ def lp_pool2d(x, norm_type, kernel_size, stride=None, ceil_mode=False):
 
 @public(
     Case({"x": (3, 2, 3, 4, 5)}, {"norm_type": 4, "kernel_size": 2}),
-    sizes=sizes_of(((64, 8, 16, 16, 16), (16, 16, 28, 28, 14)), norm_type=2.0, kernel_size=2),
+    sizes=sizes_of(VOLUMES, norm_type=2.0, kernel_size=2),
 )
 def lp_pool3d(x, norm_type, kernel_size, stride=None, ceil_mode=False):
     """y[n, c, i, j, k] = (sum of x^p over the window at (i, j, k))^(1 / p).

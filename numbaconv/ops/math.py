@@ -6,90 +6,76 @@ from dataclasses import replace
 import numpy as np
 
 from .arithmetic import binary, divide_row, multiply_row, scale_row
-from .core import Case, Operator, Spec, apply, as_input, check_floats, dtype_of, image_sizes, number, operator, public
+from .core import (
+    Case,
+    Elementwise,
+    apply,
+    checked,
+    dtype_of,
+    image_sizes,
+    number,
+    operator,
+    public,
+)
 from .draw import positive
 
 
-class Exp(Operator):
+class Exp(Elementwise):
     """e^x."""
-
-    def shape(self, x: Spec) -> Spec:
-        return x
 
     def gradient(self, grads, outputs, x):
         return (multiply_row(grads[0], outputs[0]),)
 
 
-class Log(Operator):
+class Log(Elementwise):
     """Natural logarithm."""
 
     finite_at_zero = False
-
-    def shape(self, x: Spec) -> Spec:
-        return x
 
     def gradient(self, grads, outputs, x):
         return (divide_row(grads[0], x),)
 
 
-class Sqrt(Operator):
+class Sqrt(Elementwise):
     """The square root."""
-
-    def shape(self, x: Spec) -> Spec:
-        return x
 
     def gradient(self, grads, outputs, x):
         return (divide_row(scale_row(grads[0], factor=0.5, offset=0.0), outputs[0]),)
 
 
-class Pow(Operator):
+class Pow(Elementwise):
     """x^exponent for x of at least 0, NaN below."""
 
     finite_at_zero = False
-
-    def shape(self, x: Spec, *, exponent) -> Spec:
-        return x
 
     def gradient(self, grads, outputs, x, *, exponent):
         slope = multiply_row(grads[0], pow_row(x, exponent=exponent - 1.0))
         return (scale_row(slope, factor=exponent, offset=0.0),)
 
 
-class Signed(Operator):
+class Signed(Elementwise):
     """v times the sign of x, which is 0 at 0."""
-
-    def shape(self, v: Spec, x: Spec) -> Spec:
-        return v
 
     def gradient(self, grads, outputs, v, x):
         return signed(grads[0], x), None
 
 
-class Maximum(Operator):
+class Maximum(Elementwise):
     """The larger of x and y; NaN if one is."""
-
-    def shape(self, x: Spec, y: Spec) -> Spec:
-        return x
 
     def gradient(self, grads, outputs, x, y):
         return not_below(grads[0], x, y), not_below(grads[0], y, x)
 
 
-class Minimum(Operator):
+class Minimum(Elementwise):
     """The smaller of x and y; NaN if one is."""
-
-    def shape(self, x: Spec, y: Spec) -> Spec:
-        return x
 
     def gradient(self, grads, outputs, x, y):
         return not_below(grads[0], y, x), not_below(grads[0], x, y)
 
 
-class NotBelow(Operator):
+class NotBelow(Elementwise):
     """v, half of it where x = y, 0 where x < y."""
-
-    def shape(self, v: Spec, x: Spec, y: Spec) -> Spec:
-        return v
 
     def gradient(self, grads, outputs, v, x, y):
         return not_below(grads[0], x, y), None, None
@@ -106,8 +92,7 @@ def exp(x):
 
     Source: PyTorch.
     """
-    x = as_input(x)
-    check_floats("exp", x=x)
+    x = checked("exp", x)
     return apply(exp_row, (x,), {})
 
 
@@ -120,15 +105,8 @@ def log(x):
 
     Source: PyTorch.
     """
-    x = as_input(x)
-    check_floats("log", x=x)
+    x = checked("log", x)
     return apply(log_row, (x,), {})
-
-
-def _checked(function: str, x):
-    x = as_input(x)
-    check_floats(function, x=x)
-    return x
 
 
 @public(Case({"x": (17, 3, 5)}), sizes=image_sizes())
@@ -137,7 +115,7 @@ def abs(x):
 
     Source: PyTorch.
     """
-    x = _checked("abs", x)
+    x = checked("abs", x)
     return apply(signed, (x, x), {})
 
 
@@ -147,7 +125,7 @@ def neg(x):
 
     Source: PyTorch.
     """
-    return apply(scale_row, (_checked("neg", x),), {"factor": -1.0, "offset": 0.0})
+    return apply(scale_row, (checked("neg", x),), {"factor": -1.0, "offset": 0.0})
 
 
 @public(Case({"x": (3, 5)}), sizes=image_sizes())
@@ -156,7 +134,7 @@ def square(x):
 
     Source: PyTorch.
     """
-    x = _checked("square", x)
+    x = checked("square", x)
     return apply(multiply_row, (x, x), {})
 
 
@@ -169,7 +147,7 @@ def sqrt(x):
 
     Source: PyTorch.
     """
-    return apply(sqrt_row, (_checked("sqrt", x),), {})
+    return apply(sqrt_row, (checked("sqrt", x),), {})
 
 
 @public(
@@ -183,7 +161,7 @@ def pow(x, exponent):
     exponent that is no number.
     Source: PyTorch.
     """
-    x, exponent = _checked("pow", x), number("pow", "exponent", exponent)
+    x, exponent = checked("pow", x), number("pow", "exponent", exponent)
     if exponent != int(exponent) or not 0 < builtins.abs(exponent) <= 16:
         return apply(pow_row, (x,), {"exponent": exponent})
     power, square_of, left = None, x, int(builtins.abs(exponent))

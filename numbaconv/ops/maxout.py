@@ -1,6 +1,6 @@
 """Maxout: an activation that is learned, the largest of several linear pieces."""
 
-from .core import Case, Operator, Spec, apply, as_input, check_floats, integers, operator, public, shape_of
+from .core import Case, Operator, Spec, apply, checked, integers, operator, public, shape_of
 
 
 class Maxout(Operator):
@@ -36,8 +36,7 @@ def maxout(x, pieces):
     NaN wins; of equal numbers the first takes the gradient.  ValueError if ``pieces`` does not divide the channels.
     Source: Goodfellow et al., Maxout Networks, arXiv 1302.4389, section 3.
     """
-    x = as_input(x)
-    check_floats("maxout", x=x)
+    x = checked("maxout", x)
     shape = shape_of(x)
     if len(shape) < 2:
         raise ValueError(f"maxout: x must have at least 2 dimensions, its shape is {shape}")

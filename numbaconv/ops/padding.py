@@ -3,7 +3,7 @@
 import math
 import numbers
 
-from .core import Case, as_input, check_floats, integers, public, shape_of
+from .core import Case, checked, integers, public, shape_of
 from .remap import padding_map, remap
 from .shape import reshape
 
@@ -48,8 +48,7 @@ def pad(x, pad, mode="constant", value=None):
 
     Source: PyTorch.
     """
-    x = as_input(x)
-    check_floats("pad", x=x)
+    x = checked("pad", x)
     shape = shape_of(x)
     if mode not in MODES:
         raise ValueError(f"pad: mode must be one of {', '.join(MODES)}, not {mode!r}")

@@ -7,7 +7,7 @@ joins them: so a convolution is a 1x1 convolution of the patches.
 import math
 
 from . import geometry
-from .core import Case, Operator, Spec, as_input, check_floats, integers, operator, public, shape_of
+from .core import Case, Operator, Spec, checked, integers, operator, public, shape_of
 from .shape import reshape
 
 
@@ -76,8 +76,7 @@ def unfold(x, kernel_size, dilation=1, padding=0, stride=1):
 
     Source: PyTorch; Chellapilla et al., High Performance Convolutional Neural Networks for Document Processing, 2006.
     """
-    x = as_input(x)
-    check_floats("unfold", x=x)
+    x = checked("unfold", x)
     shape = shape_of(x)
     if len(shape) == 3:
         y = unfold(reshape(x, (1, *shape)), kernel_size, dilation, padding, stride)
@@ -104,8 +103,7 @@ def fold(x, output_size, kernel_size, dilation=1, padding=0, stride=1):
 
     Source: PyTorch.
     """
-    x = as_input(x)
-    check_floats("fold", x=x)
+    x = checked("fold", x)
     shape = shape_of(x)
     if len(shape) == 2:
         y = fold(reshape(x, (1, *shape)), output_size, kernel_size, dilation, padding, stride)

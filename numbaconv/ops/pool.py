@@ -105,8 +105,9 @@ def _adaptive_avg(function: str, dimensions: int, x, output_size):
     return without_batch(apply(avg_pool, (x,), {**windows, "count_include_pad": True, "divisor": 0}), single)
 
 
-_SIGNALS = ((64, 32, 1024), (16, 64, 3136))
-_VOLUMES = ((64, 8, 16, 16, 16), (16, 16, 28, 28, 14))
+#: Shapes at which functions of signals and of volumes are measured.
+SIGNALS = ((64, 32, 1024), (16, 64, 3136))
+VOLUMES = ((64, 8, 16, 16, 16), (16, 16, 28, 28, 14))
 
 
 def sizes_of(shapes, **arguments) -> list[Case]:
@@ -116,7 +117,7 @@ def sizes_of(shapes, **arguments) -> list[Case]:
 
 @public(
     Case({"x": (2, 3, 9)}, {"kernel_size": 3, "stride": 2, "padding": 1, "return_indices": True}),
-    sizes=sizes_of(_SIGNALS, kernel_size=2),
+    sizes=sizes_of(SIGNALS, kernel_size=2),
 )
 def max_pool1d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
     """y[n, c, i] = max over taps t of x[n, c, i stride + t dilation - padding].
@@ -152,7 +153,7 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=Fal
 @public(
     Case({"x": (2, 3, 5, 6, 4)}, {"kernel_size": 2}),
     Case({"x": (16, 2, 4, 5, 5)}, {"kernel_size": 3, "padding": 1}),
-    sizes=sizes_of(_VOLUMES, kernel_size=2),
+    sizes=sizes_of(VOLUMES, kernel_size=2),
 )
 def max_pool3d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
     """y[n, c, i, j, k] = max over the taps of the window at (i, j, k) of x.
@@ -166,7 +167,7 @@ def max_pool3d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=Fal
 
 @public(
     Case({"x": (2, 3, 9)}, {"kernel_size": 3, "stride": 2, "padding": 1}),
-    sizes=sizes_of(_SIGNALS, kernel_size=2),
+    sizes=sizes_of(SIGNALS, kernel_size=2),
 )
 def avg_pool1d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
     """y[n, c, i] = mean over taps t of x[n, c, i stride + t - padding].
@@ -202,7 +203,7 @@ def avg_pool2d(
 @public(
     Case({"x": (2, 3, 5, 6, 4)}, {"kernel_size": 2}),
     Case({"x": (16, 2, 4, 5, 5)}, {"kernel_size": 3, "padding": 1}),
-    sizes=sizes_of(_VOLUMES, kernel_size=2),
+    sizes=sizes_of(VOLUMES, kernel_size=2),
 )
 def avg_pool3d(
     x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
@@ -216,7 +217,7 @@ def avg_pool3d(
     return _avg("avg_pool3d", 3, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
-@public(Case({"x": (3, 4, 11)}, {"output_size": 4}), sizes=sizes_of(_SIGNALS, output_size=7))
+@public(Case({"x": (3, 4, 11)}, {"output_size": 4}), sizes=sizes_of(SIGNALS, output_size=7))
 def adaptive_max_pool1d(x, output_size, return_indices=False):
     """y[n, c, i] = max of x[n, c, floor(i L / L') : ceil((i + 1) L / L')].
 
@@ -246,7 +247,7 @@ def adaptive_max_pool2d(x, output_size, return_indices=False):
     return _adaptive_max("adaptive_max_pool2d", 2, x, output_size, return_indices)
 
 
-@public(Case({"x": (3, 2, 5, 4, 7)}, {"output_size": (2, None, 3)}), sizes=sizes_of(_VOLUMES, output_size=7))
+@public(Case({"x": (3, 2, 5, 4, 7)}, {"output_size": (2, None, 3)}), sizes=sizes_of(VOLUMES, output_size=7))
 def adaptive_max_pool3d(x, output_size, return_indices=False):
     """y[n, c, i, j, k] = max of the window at (i, j, k), of D' H' W' windows that cover x.
 
@@ -258,7 +259,7 @@ def adaptive_max_pool3d(x, output_size, return_indices=False):
     return _adaptive_max("adaptive_max_pool3d", 3, x, output_size, return_indices)
 
 
-@public(Case({"x": (3, 4, 11)}, {"output_size": 4}), sizes=sizes_of(_SIGNALS, output_size=7))
+@public(Case({"x": (3, 4, 11)}, {"output_size": 4}), sizes=sizes_of(SIGNALS, output_size=7))
 def adaptive_avg_pool1d(x, output_size):
     """y[n, c, i] = mean of x[n, c, floor(i L / L') : ceil((i + 1) L / L')].
 
@@ -288,7 +289,7 @@ def adaptive_avg_pool2d(x, output_size):
     return _adaptive_avg("adaptive_avg_pool2d", 2, x, output_size)
 
 
-@public(Case({"x": (3, 2, 5, 4, 7)}, {"output_size": (2, None, 3)}), sizes=sizes_of(_VOLUMES, output_size=7))
+@public(Case({"x": (3, 2, 5, 4, 7)}, {"output_size": (2, None, 3)}), sizes=sizes_of(VOLUMES, output_size=7))
 def adaptive_avg_pool3d(x, output_size):
     """y[n, c, i, j, k] = mean of the window at (i, j, k), of D' H' W' windows that cover x.
 

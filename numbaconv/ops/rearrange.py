@@ -7,8 +7,7 @@ from .core import (
     Operator,
     Spec,
     apply,
-    as_input,
-    check_floats,
+    checked,
     dimension,
     image_sizes,
     integers,
@@ -90,8 +89,7 @@ def permute(x, dims):
 
     Raises ValueError if ``dims`` does not name every dimension once.  Source: PyTorch.
     """
-    x = as_input(x)
-    check_floats("permute", x=x)
+    x = checked("permute", x)
     shape = shape_of(x)
     if not isinstance(dims, (tuple, list)):
         raise TypeError(f"permute: dims must be a list or tuple of integers, not {dims!r}")
@@ -124,8 +122,7 @@ def runs_of(order, shape) -> list[list[int]]:
 @public(Case({"x": (3, 4, 5)}, {"dim0": 1, "dim1": -1}), Case({"x": (17, 3, 2)}, {"dim0": 0, "dim1": 1}))
 def transpose(x, dim0, dim1):
     """``x`` with two dimensions exchanged (torch.transpose; a copy, not a view).  Source: PyTorch."""
-    x = as_input(x)
-    check_floats("transpose", x=x)
+    x = checked("transpose", x)
     rank = len(shape_of(x))
     a, b = dimension("transpose", "dim0", dim0, rank), dimension("transpose", "dim1", dim1, rank)
     order = list(range(rank))
@@ -136,8 +133,7 @@ def transpose(x, dim0, dim1):
 @public(Case({"x": (3, 1, 4, 1)}), Case({"x": (17, 1, 4)}, {"dim": 1}))
 def squeeze(x, dim=None):
     """``x`` without its dimensions of size 1, or without those of them that ``dim`` names.  Source: PyTorch."""
-    x = as_input(x)
-    check_floats("squeeze", x=x)
+    x = checked("squeeze", x)
     shape = shape_of(x)
     named = range(len(shape)) if dim is None else dim if isinstance(dim, (tuple, list)) else (dim,)
     gone = {dimension("squeeze", "dim", d, len(shape)) for d in named}
@@ -147,8 +143,7 @@ def squeeze(x, dim=None):
 @public(Case({"x": (3, 4)}, {"dim": 1}), Case({"x": (17, 3, 2)}, {"dim": -1}))
 def unsqueeze(x, dim):
     """``x`` with a new dimension of size 1 at ``dim``.  Source: PyTorch."""
-    x = as_input(x)
-    check_floats("unsqueeze", x=x)
+    x = checked("unsqueeze", x)
     shape = shape_of(x)
     at = dimension("unsqueeze", "dim", dim, len(shape) + 1)
     return reshape(x, (*shape[:at], 1, *shape[at:]))
@@ -156,8 +151,7 @@ def unsqueeze(x, dim):
 
 def _images(function: str, x):
     """``x`` as (N, C, H, W), and the leading dimensions to be put back."""
-    x = as_input(x)
-    check_floats(function, x=x)
+    x = checked(function, x)
     shape = shape_of(x)
     if len(shape) < 3:
         raise ValueError(f"{function}: x must have at least 3 dimensions (..., C, H, W), its shape is {shape}")
@@ -218,8 +212,7 @@ def channel_shuffle(x, groups):
 
     Raises ValueError if the groups do not divide the channels.  Source: Zhang et al., arXiv 1707.01083, figure 1.
     """
-    x = as_input(x)
-    check_floats("channel_shuffle", x=x)
+    x = checked("channel_shuffle", x)
     shape = shape_of(x)
     if len(shape) < 3:
         raise ValueError(f"channel_shuffle: x must have at least 3 dimensions, its shape is {shape}")

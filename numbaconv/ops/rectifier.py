@@ -6,13 +6,15 @@ choice of (x, x), and its gradient the choice of (grad, x): the same row, so tha
 
 import math
 
+from .arithmetic import multiply_row, scale_row, subtract_row
 from .core import (
     Case,
-    Operator,
+    Elementwise,
     Spec,
     apply,
     as_input,
     check_floats,
+    checked,
     image_sizes,
     is_traced,
     number,
@@ -21,15 +23,10 @@ from .core import (
     random_key,
     shape_of,
 )
-from .shape import channel_broadcast, expand
+from .shape import channel_broadcast, expand, reshape
 
 
-class _Elementwise(Operator):
-    def shape(self, x: Spec, *others: Spec, **attrs) -> Spec:
-        return x
-
-
-class _Choice(_Elementwise):
+class _Choice(Elementwise):
     """v, times a number or replaced by one, as x says; linear in v, and constant in x but for jumps."""
 
     def attributes_of_gradient(self, **attrs):
@@ -73,33 +70,29 @@ leaky, above, between, within, outside = map(operator, (Leaky, Above, Between, W
 not_above = operator(NotAbove)
 
 
-class Prelu(_Elementwise):
+class Prelu(Elementwise):
     """v where x > 0, else v * slope."""
 
     def gradient(self, grads, outputs, v, x, slope):
-        from .arithmetic import multiply_row
-
         return prelu_row(grads[0], x, slope), None, not_above(multiply_row(grads[0], v), x)
 
 
-class Hardswish(_Elementwise):
+class Hardswish(Elementwise):
     """x min(max(x + 3, 0), 6) / 6."""
 
     def gradient(self, grads, outputs, x):
         return (hardswish_grad(grads[0], x),)
 
 
-class HardswishGrad(_Elementwise):
+class HardswishGrad(Elementwise):
     """grad times 0 up to -3, 1 from 3 on, and x / 3 + 1 / 2 between."""
 
     def gradient(self, grads, outputs, grad, x):
-        from .arithmetic import multiply_row, scale_row
-
         bend = between(multiply_row(grads[0], grad), x, low=-3.0, high=3.0, at_low=0.0, at_high=0.0)
         return hardswish_grad(grads[0], x), scale_row(bend, factor=1.0 / 3.0, offset=0.0)
 
 
-class UniformLike(_Elementwise):
+class UniformLike(Elementwise):
     """Numbers between low and high for every element of x, from the counter-based generator; x is not read."""
 
     def shape(self, x: Spec, key: Spec, *, low, high, salt) -> Spec:
@@ -111,13 +104,6 @@ class UniformLike(_Elementwise):
 
 prelu_row, uniform_like = operator(Prelu), operator(UniformLike)
 hardswish_row, hardswish_grad = operator(Hardswish), operator(HardswishGrad)
-
-
-def checked(function: str, x):
-    """``x`` as an input of floating-point numbers."""
-    x = as_input(x)
-    check_floats(function, x=x)
-    return x
 
 
 @public(Case({"x": (17, 3, 5)}), sizes=image_sizes())
@@ -148,17 +134,11 @@ def prelu(x, weight):
     if math.prod(given) not in (1, channels) or len(given) > 1:
         raise ValueError(f"prelu: weight must have shape (1,) or ({channels},), its shape is {given}")
     if len(shape) < 2:
-        slopes = expand(_reshaped(weight, ()), shape=shape)
+        slopes = expand(reshape(weight, ()), shape=shape)
     else:  # through the channels also where there is one number: what they give back is summed as it is made
-        per_channel = weight if given == (channels,) else expand(_reshaped(weight, ()), shape=(channels,))
+        per_channel = weight if given == (channels,) else expand(reshape(weight, ()), shape=(channels,))
         slopes = channel_broadcast(per_channel, shape=shape)
     return apply(prelu_row, (x, x, slopes), {})
-
-
-def _reshaped(x, shape):
-    from .shape import reshape
-
-    return reshape(x, shape)
 
 
 @public(Case({"x": (17, 3, 5)}), sizes=image_sizes())
@@ -215,8 +195,6 @@ def hardsigmoid(x):
 
     Source: Howard et al., Searching for MobileNetV3, arXiv 1905.02244, section 5.2.
     """
-    from .arithmetic import scale_row
-
     raised = scale_row(checked("hardsigmoid", x), factor=1.0, offset=3.0)
     bounded = between(raised, raised, low=0.0, high=6.0, at_low=0.0, at_high=6.0)
     return scale_row(bounded, factor=1.0 / 6.0, offset=0.0)
@@ -248,8 +226,6 @@ def softshrink(x, lambd=0.5):
     ValueError for a negative lambd.
     Source: Donoho, De-noising by soft-thresholding, 1995; PyTorch.
     """
-    from .arithmetic import subtract_row
-
     bound = number("softshrink", "lambd", lambd)
     if bound < 0.0:
         raise ValueError(f"softshrink: lambd must be at least 0, not {lambd}")

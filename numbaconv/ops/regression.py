@@ -14,7 +14,7 @@ from .arithmetic import (
     sum,
     sum_of_squares,
 )
-from .core import Case, Operator, Spec, apply, as_input, check_floats, number, operator, public, shape_of
+from .core import Case, Operator, Spec, apply, as_input, check_floats, checked, number, operator, public, shape_of
 from .draw import positive
 from .math import exp_row, log_row, signed
 from .rectifier import within
@@ -217,8 +217,7 @@ def l1_penalty(x):
 
     Source: Goodfellow et al., Deep Learning, equation 7.18.
     """
-    x = as_input(x)
-    check_floats("l1_penalty", x=x)
+    x = checked("l1_penalty", x)
     return sum(_apply(signed, x, x))
 
 
@@ -228,6 +227,5 @@ def l2_penalty(x):
 
     Source: Goodfellow et al., Deep Learning, section 7.1.1.
     """
-    x = as_input(x)
-    check_floats("l2_penalty", x=x)
+    x = checked("l2_penalty", x)
     return _scaled(_apply(sum_of_squares, x), 0.5)

@@ -10,7 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from .core import Case, Operator, Spec, apply, as_input, check_floats, image_sizes, integers, operator, public, shape_of
+from .core import (
+    Case,
+    Operator,
+    Spec,
+    apply,
+    checked,
+    image_sizes,
+    integers,
+    operator,
+    public,
+    shape_of,
+)
 
 #: mode -> dimensions it is for
 MODES = {
@@ -152,8 +163,7 @@ def interpolate(
 
     Raises ValueError for arguments that do not fit together.  Source: PyTorch; Keys 1981 (bicubic).
     """
-    x = as_input(x)
-    check_floats("interpolate", x=x)
+    x = checked("interpolate", x)
     spatial = shape_of(x)[2:]
     rank = len(spatial)
     if mode not in MODES:

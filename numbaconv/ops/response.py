@@ -5,8 +5,7 @@ from .core import (
     Operator,
     Spec,
     apply,
-    as_input,
-    check_floats,
+    checked,
     image_sizes,
     integers,
     number,
@@ -53,8 +52,7 @@ def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
     Krizhevsky's alpha is of the sum instead of the mean: size times less.
     Source: Krizhevsky et al., ImageNet Classification with Deep CNNs, 2012, section 3.3; PyTorch.
     """
-    x = as_input(x)
-    check_floats("local_response_norm", x=x)
+    x = checked("local_response_norm", x)
     if len(shape_of(x)) < 3:
         raise ValueError(f"local_response_norm: x must have at least 3 dimensions, its shape is {shape_of(x)}")
     (size,) = integers("local_response_norm", "size", size, 1, 1)

@@ -4,7 +4,19 @@ import math
 
 import numpy as np
 
-from .core import Case, Operator, Spec, apply, as_input, check_floats, dimension, integers, operator, public, shape_of
+from .core import (
+    Case,
+    Operator,
+    Spec,
+    apply,
+    as_input,
+    checked,
+    dimension,
+    integers,
+    operator,
+    public,
+    shape_of,
+)
 
 
 class Reshape(Operator):
@@ -55,8 +67,7 @@ def reshape(x, shape):
 
     Source: PyTorch.
     """
-    x = as_input(x)
-    check_floats("reshape", x=x)
+    x = checked("reshape", x)
     shape = tuple(shape) if isinstance(shape, (tuple, list, np.ndarray)) else (shape,)
     old, new = shape_of(x), integers("reshape", "shape", shape, len(shape), -1) if shape else ()
     known = math.prod(d for d in new if d != -1)

@@ -2,35 +2,29 @@
 
 import math
 
+from .activation import tanh_row
 from .arithmetic import scale_row, subtract_row
-from .core import Case, Operator, Spec, image_sizes, number, operator, public
-from .rectifier import checked
+from .core import Case, Elementwise, Operator, checked, image_sizes, number, operator, public
 
 
-class _Elementwise(Operator):
+class _Smooth(Elementwise):
     """A function of x, whose gradient is the row ``grad`` of (grad, x) with the same attributes."""
 
     grad: Operator
-
-    def shape(self, x: Spec, *others: Spec, **attrs) -> Spec:
-        return x
 
     def gradient(self, grads, outputs, x, **attrs):
         return (self.grad(grads[0], x, **attrs),)
 
 
-class _Gradient(Operator):
+class _Gradient(Elementwise):
     """Is not differentiated again."""
-
-    def shape(self, grad: Spec, x: Spec, **attrs) -> Spec:
-        return grad
 
 
 class EluGrad(_Gradient):
     """grad * scale where x > 0, else grad * scale alpha rate exp(rate x)."""
 
 
-class Elu(_Elementwise):
+class Elu(_Smooth):
     """scale * x where x > 0, else scale * alpha * (exp(rate x) - 1)."""
 
     grad = operator(EluGrad)
@@ -40,7 +34,7 @@ class GeluGrad(_Gradient):
     """grad * (Phi(x) + x times the normal density)."""
 
 
-class Gelu(_Elementwise):
+class Gelu(_Smooth):
     """x Phi(x)."""
 
     grad = operator(GeluGrad)
@@ -50,7 +44,7 @@ class GeluTanhGrad(_Gradient):
     """grad times the derivative of ``gelu_tanh``."""
 
 
-class GeluTanh(_Elementwise):
+class GeluTanh(_Smooth):
     """x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2."""
 
     grad = operator(GeluTanhGrad)
@@ -60,7 +54,7 @@ class SiluGrad(_Gradient):
     """grad * s (1 + x (1 - s)) with s = sigmoid(x)."""
 
 
-class Silu(_Elementwise):
+class Silu(_Smooth):
     """x sigmoid(x)."""
 
     grad = operator(SiluGrad)
@@ -70,7 +64,7 @@ class MishGrad(_Gradient):
     """grad times the derivative of ``mish``."""
 
 
-class Mish(_Elementwise):
+class Mish(_Smooth):
     """x tanh(log(1 + exp(x)))."""
 
     grad = operator(MishGrad)
@@ -80,7 +74,7 @@ class SoftplusGrad(_Gradient):
     """grad * sigmoid(beta x), or grad where beta x > threshold."""
 
 
-class Softplus(_Elementwise):
+class Softplus(_Smooth):
     """log(1 + exp(beta x)) / beta, or x where beta x > threshold."""
 
     grad = operator(SoftplusGrad)
@@ -90,7 +84,7 @@ class SoftsignGrad(_Gradient):
     """grad / (1 + |x|)^2."""
 
 
-class Softsign(_Elementwise):
+class Softsign(_Smooth):
     """x / (1 + |x|)."""
 
     grad = operator(SoftsignGrad)
@@ -204,7 +198,5 @@ def tanhshrink(x):
 
     Source: PyTorch.
     """
-    from .activation import tanh_row
-
     x = checked("tanhshrink", x)
     return subtract_row(x, tanh_row(x))

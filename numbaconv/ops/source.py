@@ -2,7 +2,20 @@
 
 import numpy as np
 
-from .core import Operator, Spec, apply, as_input, dtype_of, integers, is_traced, operator, public, random_key, shape_of
+from .core import (
+    Operator,
+    Spec,
+    apply,
+    as_input,
+    check_indices,
+    dtype_of,
+    integers,
+    is_traced,
+    operator,
+    public,
+    random_key,
+    shape_of,
+)
 
 
 class TakeImages(Operator):
@@ -35,10 +48,7 @@ def _check_indices(function: str, indices, count: int) -> None:
     if count == 0 and shape_of(indices)[0]:
         raise ValueError(f"{function}: there is nothing to take from")
     if not is_traced(indices):
-        values = np.asarray(indices)
-        if values.size and (values.min() < 0 or values.max() >= count):
-            wrong = values.max() if values.max() >= count else values.min()
-            raise ValueError(f"{function}: index {wrong} is not one of 0 to {count - 1}")
+        check_indices(function, np.asarray(indices), count)
 
 
 @public()

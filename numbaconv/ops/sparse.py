@@ -15,7 +15,20 @@ import math
 import numpy as np
 
 from .conv import channel_sum
-from .core import Case, Operator, Spec, apply, as_input, check_floats, dtype_of, integers, operator, public, shape_of
+from .core import (
+    Case,
+    Operator,
+    Spec,
+    apply,
+    as_input,
+    check_floats,
+    checked,
+    dtype_of,
+    integers,
+    operator,
+    public,
+    shape_of,
+)
 from .draw import Draw
 
 
@@ -228,8 +241,7 @@ def sparse_from_dense(x, indices):
 
     Places outside give zeros.  Raises ValueError for shapes that do not fit.  Source: spconv.
     """
-    x = as_input(x)
-    check_floats("sparse_from_dense", x=x)
+    x = checked("sparse_from_dense", x)
     if len(shape_of(x)) < 3:
         raise ValueError(f"sparse_from_dense: x must have shape (batch, C, *spatial), its shape is {shape_of(x)}")
     indices = _check_indices("sparse_from_dense", indices, len(shape_of(x)) - 2)

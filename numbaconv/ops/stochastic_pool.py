@@ -6,7 +6,7 @@ from .activation import relu_grad, relu_row
 from .arithmetic import multiply_row, scale_row, subtract_row
 from .core import Case, Spec, apply, image_sizes, is_traced, operator, public, random_key, shape_of
 from .plane import plane_add
-from .pool import WindowPool, avg_pool_grad, sizes_of
+from .pool import SIGNALS, VOLUMES, WindowPool, avg_pool_grad, sizes_of
 from .window import as_batch, sliding, without_batch
 
 
@@ -69,7 +69,7 @@ KEY = np.array([7, 3], np.int64)
 
 @public(
     Case({"x": (17, 3, 9)}, {"kernel_size": 3, "stride": 2, "padding": 1, "key": KEY}),
-    sizes=sizes_of(((64, 32, 1024), (16, 64, 3136)), kernel_size=2),
+    sizes=sizes_of(SIGNALS, kernel_size=2),
 )
 def stochastic_pool1d(x, kernel_size, stride=None, padding=0, ceil_mode=False, training=True, *, key=None):
     """y = x[l] with l drawn from the window's taps with probabilities x_i / sum of x.
@@ -103,7 +103,7 @@ def stochastic_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, t
 
 @public(
     Case({"x": (3, 2, 3, 4, 5)}, {"kernel_size": 2, "key": KEY}),
-    sizes=sizes_of(((64, 8, 16, 16, 16), (16, 16, 28, 28, 14)), kernel_size=2),
+    sizes=sizes_of(VOLUMES, kernel_size=2),
 )
 def stochastic_pool3d(x, kernel_size, stride=None, padding=0, ceil_mode=False, training=True, *, key=None):
     """y = x[l] with l drawn from the window's taps with probabilities x_i / sum of x.

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .core import Case, apply, as_input, check_floats, dtype_of, integers, is_traced, public, shape_of
+from .core import Case, apply, as_input, check_floats, check_indices, dtype_of, integers, is_traced, public, shape_of
 from .draw import distinct
 from .plane import plane_put
 from .window import with_batch, without_batch
@@ -41,10 +41,7 @@ def _unpool(function: str, dimensions: int, x, indices, kernel_size, stride, pad
     padding = integers(function, "padding", padding, dimensions, 0)
     size = _output_size(function, shape_of(x)[2:], kernel, stride, padding, output_size)
     if not is_traced(indices):
-        values = np.asarray(indices)
-        if values.size and (values.min() < 0 or values.max() >= math.prod(size)):
-            wrong = values.max() if values.max() >= math.prod(size) else values.min()
-            raise ValueError(f"{function}: index {wrong} is not one of 0 to {math.prod(size) - 1}")
+        check_indices(function, np.asarray(indices), math.prod(size))
     return without_batch(apply(plane_put, (x, indices), {"size": size}), single)
 
 
