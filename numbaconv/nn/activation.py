@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 import numbaconv.functional as F
 
+from .applied import Applied, AppliedInTraining
 from .arguments import positive
 from .module import Module, Parameter
 
 
-class _Activation(Module):
-    """A function of its input and of ``options``, the layer's arguments, by their names."""
-
-    function: ClassVar[str]
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__()
-        self.options = options
-
-    def forward(self, x: Any) -> Any:
-        """Any shape to the same shape."""
-        return getattr(F, self.function)(x, **self.options)
-
-    def extra_repr(self) -> str:
-        """Return the arguments."""
-        return ", ".join(f"{name}={value}" for name, value in self.options.items())
-
-
-class _Plain(_Activation):
+class _Plain(Applied):
     def __init__(self) -> None:
         super().__init__()
 
@@ -108,7 +91,7 @@ class Hardswish(_Plain):
     function = "hardswish"
 
 
-class LeakyReLU(_Activation):
+class LeakyReLU(Applied):
     """``x``, or ``negative_slope * x`` where that is below 0, elementwise."""
 
     function = "leaky_relu"
@@ -134,7 +117,7 @@ class PReLU(Module):
         return f"num_parameters={self.num_parameters}"
 
 
-class RReLU(_Activation):
+class RReLU(AppliedInTraining):
     """``x``, or a slope times x where that is below 0: random in training, the mean in evaluation."""
 
     function = "rrelu"
@@ -142,12 +125,8 @@ class RReLU(_Activation):
     def __init__(self, lower: float = 1.0 / 8, upper: float = 1.0 / 3) -> None:
         super().__init__(lower=lower, upper=upper)
 
-    def forward(self, x: Any) -> Any:
-        """Any shape to the same shape."""
-        return F.rrelu(x, **self.options, training=self.training)
 
-
-class ELU(_Activation):
+class ELU(Applied):
     """``x``, or ``alpha * (exp(x) - 1)`` where x is below 0, elementwise."""
 
     function = "elu"
@@ -156,7 +135,7 @@ class ELU(_Activation):
         super().__init__(alpha=alpha)
 
 
-class CELU(_Activation):
+class CELU(Applied):
     """``max(0, x) + min(0, alpha * (exp(x / alpha) - 1))``, elementwise."""
 
     function = "celu"
@@ -165,7 +144,7 @@ class CELU(_Activation):
         super().__init__(alpha=alpha)
 
 
-class GELU(_Activation):
+class GELU(Applied):
     """``x Phi(x)``, or with ``approximate="tanh"`` an approximation of it, elementwise."""
 
     function = "gelu"
@@ -174,7 +153,7 @@ class GELU(_Activation):
         super().__init__(approximate=approximate)
 
 
-class Softplus(_Activation):
+class Softplus(Applied):
     """``log(1 + exp(beta x)) / beta``, or x where ``beta x > threshold``, elementwise."""
 
     function = "softplus"
@@ -183,7 +162,7 @@ class Softplus(_Activation):
         super().__init__(beta=beta, threshold=threshold)
 
 
-class Hardtanh(_Activation):
+class Hardtanh(Applied):
     """``min(max(x, min_val), max_val)``, elementwise."""
 
     function = "hardtanh"
@@ -192,7 +171,7 @@ class Hardtanh(_Activation):
         super().__init__(min_val=min_val, max_val=max_val)
 
 
-class Hardshrink(_Activation):
+class Hardshrink(Applied):
     """``x``, or 0 where ``|x| <= lambd``, elementwise."""
 
     function = "hardshrink"
@@ -201,7 +180,7 @@ class Hardshrink(_Activation):
         super().__init__(lambd=lambd)
 
 
-class Softshrink(_Activation):
+class Softshrink(Applied):
     """x moved by ``lambd`` towards 0, elementwise."""
 
     function = "softshrink"
@@ -210,7 +189,7 @@ class Softshrink(_Activation):
         super().__init__(lambd=lambd)
 
 
-class Threshold(_Activation):
+class Threshold(Applied):
     """``x``, or ``value`` where ``x <= threshold``, elementwise."""
 
     function = "threshold"
@@ -219,7 +198,7 @@ class Threshold(_Activation):
         super().__init__(threshold=threshold, value=value)
 
 
-class Maxout(_Activation):
+class Maxout(Applied):
     """The largest of every ``pieces`` channels that follow each other: ``(N, C, ...)`` to ``(N, C / pieces, ...)``.
 
     Source: Goodfellow et al., Maxout Networks, arXiv 1302.4389.
@@ -231,22 +210,13 @@ class Maxout(_Activation):
         super().__init__(pieces=positive("Maxout", "pieces", pieces))
 
 
-class Softmax(Module):
+class Softmax(Applied):
     """Exponentials along ``dim`` that sum to 1."""
 
-    function: ClassVar[str] = "softmax"
+    function = "softmax"
 
     def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, x: Any) -> Any:
-        """Any shape to the same shape."""
-        return getattr(F, self.function)(x, self.dim)
-
-    def extra_repr(self) -> str:
-        """Return the dimension."""
-        return f"dim={self.dim}"
+        super().__init__(dim=dim)
 
 
 class LogSoftmax(Softmax):

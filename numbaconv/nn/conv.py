@@ -19,13 +19,14 @@ from .module import Module, Parameter
 PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
 
 
-class _Filters(Module):
-    """What convolutions and transposed convolutions have in common: their arguments, weight and bias.
+class Filters(Module):
+    """What all kinds of convolution have in common: their geometry, weight and bias.
 
     Weight and bias are filled from U(-b, b), b = 1 / sqrt(fan_in), as in PyTorch.
     """
 
     dims: ClassVar[int]
+    algo = "auto"
 
     def __init__(
         self,
@@ -37,8 +38,6 @@ class _Filters(Module):
         dilation: IntOrTuple,
         groups: int,
         bias: bool,
-        transposed: bool,
-        algo: str,
         dtype: DTypeLike,
         generator: GeneratorLike,
     ) -> None:
@@ -54,11 +53,12 @@ class _Filters(Module):
         self.stride = as_tuple(name, "stride", stride, self.dims)
         self.padding = as_tuple(name, "padding", padding, self.dims, least=0) if isinstance(padding, int) else padding
         self.dilation = as_tuple(name, "dilation", dilation, self.dims)
-        self.algo = algo
-        first, second = (in_channels, out_channels) if transposed else (out_channels, in_channels)
-        self.weight = Parameter(np.empty((first, second // groups, *self.kernel_size), dtype))
+        self.weight = Parameter(np.empty(self._weight_shape(), dtype))
         self.register_parameter("bias", Parameter(np.empty(out_channels, dtype)) if bias else None)
         init_affine_(self.weight, self.bias, generator)
+
+    def _weight_shape(self) -> tuple[int, ...]:
+        return (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
 
     def extra_repr(self) -> str:
         """Return the arguments that differ from their defaults, as PyTorch shows them."""
@@ -74,7 +74,7 @@ class _Filters(Module):
         return text if self.bias is not None else text + ", bias=False"
 
 
-class _ConvNd(_Filters):
+class _ConvNd(Filters):
     """Convolution over ``dims`` spatial dimensions; arguments of ``torch.nn.Conv2d``.
 
     The weight has shape ``(out_channels, in_channels / groups, *kernel_size)``, the bias ``(out_channels,)``.
@@ -103,9 +103,9 @@ class _ConvNd(_Filters):
         generator: GeneratorLike = None,
     ) -> None:
         super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, False, algo, dtype,
-            generator,
-        )  # fmt: skip
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, dtype, generator
+        )
+        self.algo = algo
         if padding_mode not in PADDING_MODES:
             modes = ", ".join(PADDING_MODES)
             raise ValueError(f"{type(self).__name__}: padding_mode must be one of {modes}, not {padding_mode!r}")
@@ -145,7 +145,7 @@ class Conv3d(_ConvNd):
     dims = 3
 
 
-class _ConvTransposeNd(_Filters):
+class _ConvTransposeNd(Filters):
     """Transposed convolution over ``dims`` spatial dimensions; arguments of ``torch.nn.ConvTranspose2d``.
 
     The weight has shape ``(in_channels, out_channels / groups, *kernel_size)``, the bias ``(out_channels,)``.
@@ -176,10 +176,13 @@ class _ConvTransposeNd(_Filters):
             raise ValueError(f'{name}: padding_mode can only be "zeros", not {padding_mode!r}')
         padding = as_tuple(name, "padding", padding, self.dims, least=0)
         super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, True, algo, dtype,
-            generator,
-        )  # fmt: skip
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, dtype, generator
+        )
+        self.algo = algo
         self.output_padding = as_tuple(name, "output_padding", output_padding, self.dims, least=0)
+
+    def _weight_shape(self) -> tuple[int, ...]:
+        return (self.in_channels, self.out_channels // self.groups, *self.kernel_size)
 
     def forward(self, x: Any, output_size: Sequence[int] | None = None) -> Any:
         """``x`` of shape ``(N, in_channels, *spatial)`` to ``(N, out_channels, *spatial)``.

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
-import numbaconv.functional as F
-
-from .module import Module
+from .applied import AppliedInTraining
 
 
-class _Dropout(Module):
+class _Dropout(AppliedInTraining):
     """In training drops units with probability ``p``; see the function of the layer's name."""
 
-    function: ClassVar[str]
-
-    def __init__(self, p: float = 0.5) -> None:
-        super().__init__()
+    def __init__(self, p: float = 0.5, **more: Any) -> None:
         if not 0 <= p <= 1:
             raise ValueError(f"{type(self).__name__}: p must lie between 0 and 1, got {p}")
-        self.p = float(p)
-
-    def forward(self, x: Any) -> Any:
-        """A shape that the function takes to the same shape."""
-        return getattr(F, self.function)(x, self.p, self.training)
-
-    def extra_repr(self) -> str:
-        """Return the probability."""
-        return f"p={self.p}"
+        super().__init__(p=float(p), **more)
 
 
 class Dropout(_Dropout):
@@ -74,16 +61,9 @@ class StochasticDepth(_Dropout):
     Source: Huang et al., Deep Networks with Stochastic Depth, arXiv 1603.09382.
     """
 
+    function = "stochastic_depth"
+
     def __init__(self, p: float, mode: str) -> None:
-        super().__init__(p)
         if mode not in ("batch", "row"):
             raise ValueError(f"StochasticDepth: mode must be 'batch' or 'row', got {mode!r}")
-        self.mode = mode
-
-    def forward(self, x: Any) -> Any:
-        """``(N, ...)`` to the same shape."""
-        return F.stochastic_depth(x, self.p, self.mode, self.training)
-
-    def extra_repr(self) -> str:
-        """Return probability and mode."""
-        return f"p={self.p}, mode={self.mode}"
+        super().__init__(p, mode=mode)

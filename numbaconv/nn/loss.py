@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-import numbaconv.functional as F
+from .applied import Applied
+from .module import Buffer
 
-from .module import Buffer, Module
 
-
-class _Loss(Module):
-    """A function of results, targets and ``options``, the layer's arguments, by their names.
+class _Loss(Applied):
+    """A function of results, targets and the layer's arguments.
 
     Weights are buffers, so that they belong to the state, as in PyTorch.
     """
 
-    function: ClassVar[str]
-
-    def __init__(self, weights: dict[str, Any] | None = None, **options: Any) -> None:
-        super().__init__()
-        reduction = options["reduction"]
+    def __init__(self, weights: dict[str, Any] | None = None, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        reduction = arguments["reduction"]
         known = ("mean", "sum", "none", *(("batchmean",) if type(self) is KLDivLoss else ()))
         if reduction not in known:
             raise ValueError(f"{type(self).__name__}: reduction must be one of {', '.join(known)}, got {reduction!r}")
-        self.options = options
         self.weights = tuple(weights or ())
         for name, weight in (weights or {}).items():
             self.register_buffer(name, None if weight is None else Buffer(np.asarray(weight)))
 
-    def forward(self, x: Any, target: Any) -> Any:
+    def forward(self, x: Any, target: Any) -> Any:  # type: ignore[override]
         """Results and targets to a scalar (or one number for each with reduction ``"none"``)."""
         weights = {name: getattr(self, name) for name in self.weights}
-        return getattr(F, self.function)(x, target, **weights, **self.options)
-
-    def extra_repr(self) -> str:
-        """Return the arguments."""
-        return ", ".join(f"{name}={value}" for name, value in self.options.items())
+        return self._apply(x, target, **weights)
 
 
 class CrossEntropyLoss(_Loss):

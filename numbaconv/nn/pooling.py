@@ -3,45 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 import numbaconv.functional as F
 
+from .applied import Applied, AppliedInTraining
 from .arguments import IntOrTuple, as_tuple, positive
 from .init import GeneratorLike, as_generator
-from .module import Module, Parameter
+from .module import Parameter
 
 
-class _Pool(Module):
-    """A function of ``functional`` with arguments that are kept as attributes of their names."""
-
-    function: ClassVar[str]
-
-    def __init__(self, **arguments: Any) -> None:
-        super().__init__()
-        self._names = tuple(arguments)
-        for name, value in arguments.items():
-            setattr(self, name, value)
-
-    def forward(self, x: Any) -> Any:
-        """``(N, C, *spatial)`` or ``(C, *spatial)`` to as many dimensions."""
-        return getattr(F, self.function)(x, **self._arguments())
-
-    def _arguments(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self._names}
-
-    def extra_repr(self) -> str:
-        """Return the arguments, as PyTorch shows them."""
-        return ", ".join(f"{name}={getattr(self, name)}" for name in self._shown())
-
-    def _shown(self) -> Sequence[str]:
-        return self._names
-
-
-class _MaxPoolNd(_Pool):
+class _MaxPoolNd(Applied):
     """Maximum over windows; arguments of ``torch.nn.MaxPool2d``.  Without ``stride``, windows lie side by side."""
 
     def __init__(
@@ -81,7 +56,7 @@ class MaxPool3d(_MaxPoolNd):
     function = "max_pool3d"
 
 
-class _MaxUnpoolNd(_Pool):
+class _MaxUnpoolNd(Applied):
     """The numbers of pooled windows back at their places, zeros elsewhere; arguments of ``torch.nn.MaxUnpool2d``."""
 
     def __init__(self, kernel_size: IntOrTuple, stride: IntOrTuple | None = None, padding: IntOrTuple = 0) -> None:
@@ -90,7 +65,7 @@ class _MaxUnpoolNd(_Pool):
 
     def forward(self, x: Any, indices: Any, output_size: Sequence[int] | None = None) -> Any:  # type: ignore[override]
         """What ``MaxPool`` with ``return_indices`` gave, to ``output_size`` or the least size that it may have had."""
-        return getattr(F, self.function)(x, indices, **self._arguments(), output_size=output_size)
+        return self._apply(x, indices, output_size=output_size)
 
 
 class MaxUnpool1d(_MaxUnpoolNd):
@@ -111,7 +86,7 @@ class MaxUnpool3d(_MaxUnpoolNd):
     function = "max_unpool3d"
 
 
-class AvgPool1d(_Pool):
+class AvgPool1d(Applied):
     """Mean over windows of ``(N, C, L)``; arguments of ``torch.nn.AvgPool1d``."""
 
     function = "avg_pool1d"
@@ -134,7 +109,7 @@ class AvgPool1d(_Pool):
         return self._names[:3]
 
 
-class _AvgPoolNd(_Pool):
+class _AvgPoolNd(Applied):
     """Mean over windows; arguments of ``torch.nn.AvgPool2d``.  Without ``stride``, windows lie side by side."""
 
     def __init__(
@@ -170,7 +145,7 @@ class AvgPool3d(_AvgPoolNd):
     function = "avg_pool3d"
 
 
-class _AdaptiveMaxPoolNd(_Pool):
+class _AdaptiveMaxPoolNd(Applied):
     """Maximum over ``output_size`` windows that cover the input; arguments of ``torch.nn.AdaptiveMaxPool2d``."""
 
     def __init__(self, output_size: Any, return_indices: bool = False) -> None:
@@ -198,7 +173,7 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
     function = "adaptive_max_pool3d"
 
 
-class _AdaptiveAvgPoolNd(_Pool):
+class _AdaptiveAvgPoolNd(Applied):
     """Mean over ``output_size`` windows that cover the input; arguments of ``torch.nn.AdaptiveAvgPool2d``."""
 
     def __init__(self, output_size: Any) -> None:
@@ -223,7 +198,7 @@ class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
     function = "adaptive_avg_pool3d"
 
 
-class _LPPoolNd(_Pool):
+class _LPPoolNd(Applied):
     """``(sum of x^norm_type)^(1 / norm_type)`` over windows; arguments of ``torch.nn.LPPool2d``."""
 
     def __init__(
@@ -254,7 +229,7 @@ class LPPool3d(_LPPoolNd):
     function = "lp_pool3d"
 
 
-class LearnedLPPool2d(_Pool):
+class LearnedLPPool2d(Applied):
     """Power-average pooling of ``(N, C, H, W)`` whose powers are trained, one a channel.
 
     Power c is ``1 + log(1 + exp(rho[c]))``, so that it stays above 1.  Source: Gulcehre et al., arXiv 1311.1780.
@@ -287,7 +262,7 @@ class LearnedLPPool2d(_Pool):
         return F.lp_pool2d(x, F.add(F.softplus(self.rho), 1.0), **self._arguments())
 
 
-class _FractionalMaxPoolNd(_Pool):
+class _FractionalMaxPoolNd(Applied):
     """Maximum over windows at pseudo-random distances, of ``output_size`` or ``output_ratio`` times the input's size.
 
     Arguments of ``torch.nn.FractionalMaxPool2d``, and behind them ``shuffled`` and ``disjoint`` of
@@ -328,7 +303,7 @@ class FractionalMaxPool3d(_FractionalMaxPoolNd):
     function = "fractional_max_pool3d"
 
 
-class _StochasticPoolNd(_Pool):
+class _StochasticPoolNd(AppliedInTraining):
     """In training a number of each window, drawn by its size; in evaluation their mean with these probabilities.
 
     Belongs behind a ReLU.  Source: Zeiler & Fergus, arXiv 1301.3557.
@@ -342,9 +317,6 @@ class _StochasticPoolNd(_Pool):
         ceil_mode: bool = False,
     ) -> None:
         super().__init__(kernel_size=kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode)
-
-    def _arguments(self) -> dict[str, Any]:
-        return {**super()._arguments(), "training": self.training}
 
 
 class StochasticPool1d(_StochasticPoolNd):
@@ -365,7 +337,7 @@ class StochasticPool3d(_StochasticPoolNd):
     function = "stochastic_pool3d"
 
 
-class SpatialPyramidPool(_Pool):
+class SpatialPyramidPool(Applied):
     """Adaptive pools of several sizes, flattened and joined: ``(N, C, H, W)`` to ``(N, C * sum of levels' pixels)``.
 
     Source: He et al., arXiv 1406.4729.
@@ -377,7 +349,7 @@ class SpatialPyramidPool(_Pool):
         super().__init__(levels=tuple(levels), mode=mode)
 
 
-class _BlurPoolNd(_Pool):
+class _BlurPoolNd(Applied):
     """A binomial filter of ``kernel_size`` taps, at every ``stride``-th pixel.  Source: Zhang, arXiv 1904.11486."""
 
     def __init__(self, kernel_size: int = 4, stride: IntOrTuple = 2) -> None:
@@ -402,7 +374,7 @@ class BlurPool3d(_BlurPoolNd):
     function = "blur_pool3d"
 
 
-class MixedPool2d(_Pool):
+class MixedPool2d(Applied):
     """``a max + (1 - a) mean`` over windows of ``(N, C, H, W)`` with trained ``a``, 0.5 at first.
 
     Source: Lee et al., arXiv 1509.08985.
@@ -431,7 +403,7 @@ class MixedPool2d(_Pool):
         return F.mixed_pool2d(x, self.mix, **self._arguments())
 
 
-class GatedPool2d(_Pool):
+class GatedPool2d(Applied):
     """``s max + (1 - s) mean`` over windows of ``(N, C, H, W)``, s the sigmoid of a trained filter's response.
 
     Source: Lee et al., arXiv 1509.08985.
@@ -458,7 +430,7 @@ class GatedPool2d(_Pool):
         return F.gated_pool2d(x, self.weight, **self._arguments())
 
 
-class TreePool2d(_Pool):
+class TreePool2d(Applied):
     """Trained pooling filters, mixed along a binary tree by the sigmoids of trained gates.
 
     Source: Lee et al., arXiv 1509.08985.

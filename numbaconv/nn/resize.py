@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numbaconv.functional as F
-
+from .applied import Applied
 from .arguments import positive
-from .module import Module
 
 
-class Upsample(Module):
-    """Resampling to a size or by a factor; arguments of ``torch.nn.Upsample``, see ``functional.interpolate``."""
+class Upsample(Applied):
+    """Resampling of ``(N, C, *spatial)`` to a size or by a factor; arguments of ``torch.nn.Upsample``.
+
+    See ``functional.interpolate``.
+    """
+
+    function = "interpolate"
 
     def __init__(
         self,
@@ -21,17 +24,9 @@ class Upsample(Module):
         align_corners: bool | None = None,
         recompute_scale_factor: bool | None = None,
     ) -> None:
-        super().__init__()
-        self.size = size
-        self.scale_factor = scale_factor
-        self.mode = mode
-        self.align_corners = align_corners
-        self.recompute_scale_factor = recompute_scale_factor
-
-    def forward(self, x: Any) -> Any:
-        """``(N, C, *spatial)`` to another size."""
-        return F.interpolate(
-            x, self.size, self.scale_factor, self.mode, self.align_corners, self.recompute_scale_factor
+        super().__init__(
+            size=size, scale_factor=scale_factor, mode=mode, align_corners=align_corners,
+            recompute_scale_factor=recompute_scale_factor,
         )  # fmt: skip
 
     def extra_repr(self) -> str:
@@ -40,49 +35,31 @@ class Upsample(Module):
         return f"{what}, mode={self.mode!r}"
 
 
-class PixelShuffle(Module):
-    """Channels become pixels: ``(N, C r r, H, W)`` to ``(N, C, H r, W r)``."""
+class PixelShuffle(Applied):
+    """Channels become pixels: ``(N, C r r, H, W)`` to ``(N, C, H r, W r)``; see ``functional.pixel_shuffle``."""
+
+    function = "pixel_shuffle"
 
     def __init__(self, upscale_factor: int) -> None:
-        super().__init__()
-        self.upscale_factor = positive("PixelShuffle", "upscale_factor", upscale_factor)
-
-    def forward(self, x: Any) -> Any:
-        """See ``functional.pixel_shuffle``."""
-        return F.pixel_shuffle(x, self.upscale_factor)
-
-    def extra_repr(self) -> str:
-        """Return the factor."""
-        return f"upscale_factor={self.upscale_factor}"
+        super().__init__(upscale_factor=positive("PixelShuffle", "upscale_factor", upscale_factor))
 
 
-class PixelUnshuffle(Module):
-    """Pixels become channels: ``(N, C, H r, W r)`` to ``(N, C r r, H, W)``."""
+class PixelUnshuffle(Applied):
+    """Pixels become channels: ``(N, C, H r, W r)`` to ``(N, C r r, H, W)``; see ``functional.pixel_unshuffle``."""
+
+    function = "pixel_unshuffle"
 
     def __init__(self, downscale_factor: int) -> None:
-        super().__init__()
-        self.downscale_factor = positive("PixelUnshuffle", "downscale_factor", downscale_factor)
-
-    def forward(self, x: Any) -> Any:
-        """See ``functional.pixel_unshuffle``."""
-        return F.pixel_unshuffle(x, self.downscale_factor)
-
-    def extra_repr(self) -> str:
-        """Return the factor."""
-        return f"downscale_factor={self.downscale_factor}"
+        super().__init__(downscale_factor=positive("PixelUnshuffle", "downscale_factor", downscale_factor))
 
 
-class ChannelShuffle(Module):
-    """Channels of ``groups`` groups dealt out in turn: ``(N, C, *spatial)`` to the same shape."""
+class ChannelShuffle(Applied):
+    """Channels of ``groups`` groups dealt out in turn: ``(N, C, *spatial)`` to the same shape.
+
+    See ``functional.channel_shuffle``.
+    """
+
+    function = "channel_shuffle"
 
     def __init__(self, groups: int) -> None:
-        super().__init__()
-        self.groups = positive("ChannelShuffle", "groups", groups)
-
-    def forward(self, x: Any) -> Any:
-        """See ``functional.channel_shuffle``."""
-        return F.channel_shuffle(x, self.groups)
-
-    def extra_repr(self) -> str:
-        """Return the number of groups."""
-        return f"groups={self.groups}"
+        super().__init__(groups=positive("ChannelShuffle", "groups", groups))

@@ -10,10 +10,11 @@ from numpy.typing import DTypeLike
 import numbaconv.functional as F
 from numbaconv.sparse import SparseConvTensor, output_shape
 
-from .arguments import IntOrTuple, as_tuple, positive
+from .arguments import IntOrTuple, as_tuple
 from .container import Sequential
-from .init import GeneratorLike, init_affine_
-from .module import Module, Parameter
+from .conv import Filters
+from .init import GeneratorLike
+from .module import Module
 
 
 class SparseModule(Module):
@@ -26,7 +27,7 @@ class SparseModule(Module):
         return self.forward(x)
 
 
-class _SparseConvNd(SparseModule):
+class _SparseConvNd(SparseModule, Filters):
     """Sparse convolution over ``dims`` spatial dimensions; arguments of spconv's layers.
 
     The weight has shape ``(out_channels, *kernel_size, in_channels)``, as in spconv 2. Rulebooks are kept with the
@@ -36,7 +37,6 @@ class _SparseConvNd(SparseModule):
         ValueError, TypeError: if an argument cannot be.
     """
 
-    dims: ClassVar[int]
     subm: ClassVar[bool]
 
     def __init__(
@@ -52,19 +52,14 @@ class _SparseConvNd(SparseModule):
         dtype: DTypeLike = np.float32,
         generator: GeneratorLike = None,
     ) -> None:
-        super().__init__()
         name = type(self).__name__
-        self.in_channels = positive(name, "in_channels", in_channels)
-        self.out_channels = positive(name, "out_channels", out_channels)
-        self.kernel_size = as_tuple(name, "kernel_size", kernel_size, self.dims)
-        self.stride = as_tuple(name, "stride", stride, self.dims)
-        self.padding = as_tuple(name, "padding", padding, self.dims, least=0)
-        self.dilation = as_tuple(name, "dilation", dilation, self.dims)
+        padding = as_tuple(name, "padding", padding, self.dims, least=0)
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, 1, bias, dtype, generator)
         if self.subm and (set(self.stride) != {1} or any(k % 2 == 0 for k in self.kernel_size)):
             raise ValueError(f"{name}: a submanifold convolution needs odd kernel sizes and stride 1")
-        self.weight = Parameter(np.empty((out_channels, *self.kernel_size, in_channels), dtype))
-        self.register_parameter("bias", Parameter(np.empty(out_channels, dtype)) if bias else None)
-        init_affine_(self.weight, self.bias, generator)
+
+    def _weight_shape(self) -> tuple[int, ...]:
+        return (self.out_channels, *self.kernel_size, self.in_channels)
 
     def forward(self, x: SparseConvTensor) -> SparseConvTensor:
         """``x`` with ``in_channels`` features a site to one with ``out_channels``."""
