@@ -24,6 +24,7 @@ from numbaconv.graph.layout import Assembly
 from numbaconv.graph.memory import ALIGNMENT, SLACK, plan_memory
 from numbaconv.graph.rematerialise import rematerialise
 from numbaconv.graph.schedule import schedule
+from numbaconv.kernels import cache as kernel_cache
 from numbaconv.kernels.cpu import native, target
 from numbaconv.kernels.cpu import runner as cpu_runner
 from numbaconv.kernels.cpu import tile as tile_module
@@ -734,7 +735,7 @@ def test_damaged_object_files_are_compiled_again(tmp_path: Path) -> None:
         file.write_bytes(damages[i % len(damages)](content))
     again = small(tmp_path)
     assert again["digest"] == first["digest"] and again["warnings"] == []
-    assert all(native.read_object(f) is not None for f in files)  # mended
+    assert all(kernel_cache.read_object(f) is not None for f in files)  # mended
     assert small(tmp_path)["compiled"] == []
 
 
@@ -758,11 +759,11 @@ def test_a_full_disk_costs_one_warning(tmp_path: Path, monkeypatch: pytest.Monke
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(native.os, "replace", full)
-    native._warn_not_kept.cache_clear()
+    monkeypatch.setattr(kernel_cache.os, "replace", full)
+    kernel_cache._warn_not_kept.cache_clear()
     with pytest.warns(UserWarning, match="could not be kept for the next process: .*No space left") as caught:
         for name in ("a.o", "b.o"):
-            native.keep_object(tmp_path / name, "symbol", b"code")
+            kernel_cache.keep_object(tmp_path / name, "symbol", b"code")
     assert len(caught) == 1
     assert list(tmp_path.iterdir()) == []  # nothing half-written stays
 
@@ -792,12 +793,12 @@ def test_another_cpu_finds_nothing_of_this_ones(tmp_path: Path) -> None:
 
 def test_object_files_are_written_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.o"
-    native.write_object(path, "symbol", b"code\nwith lines\n")
-    assert native.read_object(path) == ("symbol", b"code\nwith lines\n")
-    assert native.read_object(tmp_path / "missing.o") is None
+    kernel_cache.write_object(path, "symbol", b"code\nwith lines\n")
+    assert kernel_cache.read_object(path) == ("symbol", b"code\nwith lines\n")
+    assert kernel_cache.read_object(tmp_path / "missing.o") is None
     for cut in range(path.stat().st_size):
         (tmp_path / "cut.o").write_bytes(path.read_bytes()[:cut])
-        assert native.read_object(tmp_path / "cut.o") is None
+        assert kernel_cache.read_object(tmp_path / "cut.o") is None
     assert {p.name for p in tmp_path.iterdir()} == {"a.o", "cut.o"}
 
 

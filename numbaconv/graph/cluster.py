@@ -15,7 +15,7 @@ has one level cannot depend on each other, and a result may move up to the level
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ..kernels.cpu.elementwise import CHANNELS, COSTLY, ELEMENTS, FUNCTIONS, NUMBER, attributes_of
+from ..kernels.elementwise import CHANNELS, COSTLY, ELEMENTS, FUNCTIONS, NUMBER, attributes_of
 from ..ops.conv import channel_sum
 from ..ops.core import Operator
 from ..ops.norm import channel_moments

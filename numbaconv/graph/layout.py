@@ -5,31 +5,18 @@ where data enters or leaves the graph and around the few operators that want Num
 made at most once.
 """
 
-import math
-
-from ..kernels.cpu.lowering import (
-    BATCH,
-    FILTER,
-    FILTERS,
-    LOWERINGS,
-    PLAIN,
-    SAME,
-    Buffer,
-    Program,
-    buffer_for,
-    lanes_for,
-)
-from ..kernels.cpu.reorder import copy_step, reorder_step
-from ..kernels.cpu.shape import zero_step
+from ..kernels.cpu.backend import CPU
+from ..kernels.lowering import BATCH, PLAIN, SAME, Backend, Buffer
 from .fuse import fuse
 from .graph import Graph, Node, Tensor
 
 
 class Assembly:
-    """Buffers and steps of a graph; ``outputs`` are the buffers of its results, in order."""
+    """Buffers and steps of a graph on a backend; ``outputs`` are the buffers of its results, in order."""
 
-    def __init__(self, graph: Graph, frozen: bool = False) -> None:
-        self.program = Program(frozen)
+    def __init__(self, graph: Graph, frozen: bool = False, backend: Backend = CPU) -> None:
+        self.backend = backend
+        self.program = backend.program(frozen)
         self.buffers: dict[int, dict[tuple[str, int], Buffer]] = {}  # by tensor, then layout and lanes
         self.outputs: list[Buffer] = []
         nodes = fuse(graph)
@@ -38,7 +25,7 @@ class Assembly:
             node.op.finite_at_zero or all(t.ndim == 0 for t in node.outputs) for node in nodes
         )
         for i, leaf in enumerate(graph.leaves):
-            buffer = buffer_for(leaf.shape, leaf.dtype, PLAIN, 1)
+            buffer = backend.buffer_for(leaf.shape, leaf.dtype, PLAIN, 1)
             buffer.leaf = i
             self.buffers[id(leaf)] = {(PLAIN, 1): buffer}
         self._in_place = in_place_updates(graph, nodes)
@@ -51,43 +38,44 @@ class Assembly:
         done = {id(leaf) for leaf in self._in_place.values()}
         copies = [(self._old_value(value), leaf) for leaf, value in graph.updates if id(leaf) not in done]
         for source, leaf in copies:
-            copy_step(self.program, source, self.buffers[id(leaf)][PLAIN, 1])
+            backend.copy_step(self.program, source, self.buffers[id(leaf)][PLAIN, 1])
 
     def lanes(self, batch: int) -> int:
-        lanes = lanes_for(batch)
+        lanes = self.backend.lanes_for(batch)
         return lanes if self.ragged_is_safe or batch % lanes == 0 else 1
 
     def get(self, t: Tensor, layout: str, lanes: int) -> Buffer:
         """The buffer of ``t`` in a layout, reordered from another if it is not there yet."""
-        if layout == PLAIN:
-            lanes = 1
-        elif layout in FILTERS and lanes > 1:
-            layout = FILTER  # with images in lanes all passes read the same filter
         forms = self.buffers[id(t)]
-        key = (layout, lanes)
+        key = self.backend.form(t.shape, layout, lanes)
         if key not in forms:
             source = next(iter(forms.values()))
-            if layout == FILTER and lanes > 1 and 1 in (t.shape[1], math.prod(t.shape[2:])):
-                forms[key] = self.get(t, PLAIN, 1)  # nothing to move: one input channel, or one tap
-            else:
-                if source.layout != PLAIN and layout != PLAIN:
-                    source = self.get(t, PLAIN, 1)
-                target = buffer_for(t.shape, t.dtype, layout, lanes)
-                reorder_step(self.program, source, target)
-                forms[key] = target
+            if source.layout != PLAIN and key[0] != PLAIN:
+                source = self.get(t, PLAIN, 1)
+            target = self.backend.buffer_for(t.shape, t.dtype, *key)
+            self.backend.reorder_step(self.program, source, target)
+            forms[key] = target
         return forms[key]
+
+    def _new(self, t: Tensor, layout: str, lanes: int) -> Buffer:
+        """A new buffer of ``t``."""
+        return self.backend.buffer_for(t.shape, t.dtype, *self.backend.form(t.shape, layout, lanes))
+
+    def _missing(self, node: Node) -> str:
+        """What to say of an operator that the backend cannot run."""
+        if self.backend is CPU or node.op.name not in CPU.lowerings:
+            return f"{node.op.name} has no CPU kernel"
+        device = self.backend.name.upper()
+        return f"{node.op.label} has no {device} kernel yet; run it on the CPU (device=\"cpu\")"
 
     def _has_batch_form(self, t: Tensor) -> bool:
         return any(layout == BATCH for layout, _ in self.buffers[id(t)])
 
     def _lower(self, node: Node) -> None:
-        row = LOWERINGS.get(node.op.name)
+        row = self.backend.lowerings.get(node.op.name)
         if row is None:
-            raise NotImplementedError(f"{node.op.name} has no CPU kernel")
-        wanted = row.inputs(node) if callable(row.inputs) else row.inputs
-        wanted = (*wanted, *wanted[-1:] * (len(node.inputs) - len(wanted)))[: len(node.inputs)]
-        given = row.outputs(node) if callable(row.outputs) else row.outputs
-        given = (*given, *given[-1:] * (len(node.outputs) - len(given)))
+            raise NotImplementedError(self._missing(node))
+        wanted, given = row.layouts(node)
         same = [t for t, layout in zip(node.inputs, wanted, strict=True) if layout == SAME]
         shared = BATCH if any(self._has_batch_form(t) for t in same) else PLAIN
         wanted = tuple(shared if w == SAME else w for w in wanted)
@@ -100,16 +88,13 @@ class Assembly:
         for t, layout in zip(node.outputs, given, strict=True):
             # other layouts than NumPy's need memory of their own
             leaf = self._in_place.get(id(t)) if layout == PLAIN else self._in_place.pop(id(t), None) and None
-            if leaf is not None:
-                buffer = self.buffers[id(leaf)][PLAIN, 1]
-            else:
-                buffer = buffer_for(t.shape, t.dtype, layout, lanes if layout != PLAIN else 1)
-            self.buffers[id(t)] = {(layout, buffer.lanes): buffer}
+            buffer = self._new(t, layout, lanes) if leaf is None else self.buffers[id(leaf)][PLAIN, 1]
+            self.buffers[id(t)] = {(buffer.layout, buffer.lanes): buffer}
             outputs.append(buffer)
         self.program.label = node.op.label
         if any(t.size == 0 for t in node.inputs) and any(t.size for t in node.outputs):
             for buffer in outputs:  # sums over an empty batch
-                zero_step(self.program, buffer)
+                self.backend.zero_step(self.program, buffer)
         else:
             row.lower(self.program, node, inputs, outputs)
 
@@ -125,8 +110,8 @@ class Assembly:
         return buffer if buffer.leaf is None else self._copy(t, buffer)
 
     def _copy(self, t: Tensor, buffer: Buffer) -> Buffer:
-        copy = buffer_for(t.shape, t.dtype, PLAIN, 1)
-        copy_step(self.program, buffer, copy)
+        copy = self.backend.buffer_for(t.shape, t.dtype, PLAIN, 1)
+        self.backend.copy_step(self.program, buffer, copy)
         return copy
 
 

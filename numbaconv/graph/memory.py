@@ -6,7 +6,7 @@ thread uses the same few hundred kilobytes for block after block, and they stay 
 
 from dataclasses import dataclass, field
 
-from ..kernels.cpu.lowering import Buffer
+from ..kernels.lowering import Buffer
 from .schedule import Phase
 
 ALIGNMENT = 64

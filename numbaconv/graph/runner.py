@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from ..kernels.cpu import runner as cpu
-from ..kernels.cpu.compiler import OnCompile, compile_kernels
+from ..kernels.cpu.backend import CPU
 from ..kernels.cpu.native import word
+from ..kernels.workers import OnCompile, compile_kernels
 from ..ops.core import Operator, set_eager
 from .graph import Graph, Variable
-from .layout import Assembly
-from .memory import plan_memory
+from .plan import Planned
 from .rematerialise import rematerialise
-from .schedule import schedule, split_constant
+from .schedule import Phase, schedule
 
 #: Called once for each plan, after its first run, with the executable and its inputs; see ``numbaconv.bench.debug``.
 after_first_run: Callable[["Executable", Sequence[np.ndarray]], None] | None = None
@@ -28,27 +28,13 @@ def address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
 
 
-class Plan:
-    """The steps of all graphs of one structure, with their arena and tables.
-
-    The first ``prepared`` phases of a plan that is ``frozen`` depend on bound arrays only and are run once.
-    """
+class Plan(Planned):
+    """A plan with its arena and the tables of the parallel loop."""
 
     def __init__(self, graph: Graph, threads: int, on_compile: OnCompile | None = None, frozen: bool = False) -> None:
-        assembly = Assembly(graph, frozen)
-        self.has_run, self.frozen = False, frozen
-        self.leaf_specs = [t.spec for t in graph.leaves]
-        self.input_positions = [i for i, source in enumerate(graph.sources) if source is None]
-        self.updated = {i for i, t in enumerate(graph.leaves) if any(t is leaf for leaf, _ in graph.updates)}
-        self.output_specs = [t.spec for t in graph.outputs]
-        steps = rematerialise(assembly.program.steps, threads, assembly.outputs)
-        once, always = split_constant(steps, self.input_positions) if frozen else ([], steps)
-        self.phases = schedule(once, threads)
-        self.prepared = len(self.phases)
-        self.phases += schedule(always, threads)
-        self.memory = plan_memory(self.phases, assembly.outputs, self.prepared)
-        steps = [step for phase in self.phases for step in phase.steps]
-        self.steps = steps
+        self.threads, self.has_run = threads, False
+        super().__init__(graph, CPU, frozen)
+        steps = self.steps
         compile_kernels([step.kernel for step in steps], on_compile)
         size = self.memory.bytes(cpu.max_threads())
         self._memory = np.empty(size + 4096, np.uint8)
@@ -56,8 +42,8 @@ class Plan:
         thread_start = start + self.memory.shared
         self.scratch = np.zeros(cpu.max_threads() * cpu.WORDS, np.int64)
         leaf_rows: list[list[int]] = [[] for _ in graph.leaves]
-        output_rows: list[list[int]] = [[] for _ in assembly.outputs]
-        output_of = {id(b): i for i, b in enumerate(assembly.outputs)}
+        output_rows: list[list[int]] = [[] for _ in self.outputs]
+        output_of = {id(b): i for i, b in enumerate(self.outputs)}
         step_rows: list[tuple[int, ...]] = []
         operand_rows: list[tuple[int, ...]] = []
         constants: list[int] = []
@@ -99,6 +85,12 @@ class Plan:
         self.leaf_rows = [np.array(rows, np.int64) for rows in leaf_rows]
         self.output_rows = [np.array(rows, np.int64) for rows in output_rows]
 
+    def rewritten(self, steps: list) -> list:
+        return rematerialise(steps, self.threads, self.outputs)
+
+    def scheduled(self, steps: list) -> list[Phase]:
+        return schedule(steps, self.threads)
+
 
 class Executable:
     """A plan bound to the leaves of one graph."""
@@ -111,7 +103,6 @@ class Executable:
         self._bound: list[Any] = [None] * len(self.sources)
         self._kept: list[np.ndarray | None] = [None] * len(self.sources)
         self._lock = threading.Lock()
-        self._fixed = [i for i, source in enumerate(self.sources) if source is not None]
         self._call = self._caller(0)
         self._is_frozen = False
 
@@ -122,10 +113,7 @@ class Executable:
 
     def _bind(self, position: int, array: np.ndarray) -> None:
         if array is not self._bound[position]:
-            spec = self.plan.leaf_specs[position]
-            if array.shape != spec.shape or array.dtype != spec.dtype:
-                given, planned = f"{array.shape}, {array.dtype}", f"{spec.shape}, {spec.dtype}"
-                raise ValueError(f"an array of shape {given} was given where {planned} was planned")
+            self.plan.check_leaf(position, array.shape, array.dtype)
             flat = np.require(array, requirements=("C", "A"))
             if position in self.plan.updated and not (flat is array and array.flags.writeable):
                 raise ValueError("an array that a run updates must be C-contiguous and writeable")
@@ -137,13 +125,12 @@ class Executable:
     def run(self, inputs: Sequence[np.ndarray] = ()) -> list[np.ndarray]:
         """Run once; ``inputs`` are the arrays of the graph's inputs in order.  Gives fresh arrays."""
         plan = self.plan
-        if len(inputs) != len(plan.input_positions):
-            raise ValueError(f"the graph has {len(plan.input_positions)} inputs, {len(inputs)} were given")
+        plan.check_inputs(len(inputs))
         with self._lock:  # another thread must not bind its arrays before this run is over
             for position, array in zip(plan.input_positions, inputs, strict=True):
                 self._bound[position] = None
                 self._bind(position, array)
-            for position in () if self._is_frozen else self._fixed:
+            for position in () if self._is_frozen else plan.fixed_positions:
                 source = self.sources[position]
                 array = source.data if isinstance(source, Variable) else source
                 self._bind(position, array.copy() if self.plan.frozen else array)

@@ -6,10 +6,11 @@ the cache.
 
 import math
 
-from . import math as vector_math
 from .elementwise import elementwise
 from .lowering import BATCH, PLAIN, lowering
-from .math import exp
+from .math import exp, log
+from .math import sigmoid as sigmoid_of
+from .math import tanh as tanh_of
 from .native import Pointer, kernel
 from .target import LANES
 from .vector import first_lanes, load_first, maximum, minimum, reduce_add, reduce_max, splat, store_first, where
@@ -17,7 +18,7 @@ from .vector import first_lanes, load_first, maximum, minimum, reduce_add, reduc
 
 @elementwise("tanh", costly=True)
 def tanh(x):
-    return vector_math.tanh(x)
+    return tanh_of(x)
 
 
 @elementwise("tanh_grad")
@@ -42,7 +43,7 @@ def relu6(x):
 
 @elementwise("sigmoid", costly=True)
 def sigmoid(x):
-    return vector_math.sigmoid(x)
+    return sigmoid_of(x)
 
 
 @elementwise("sigmoid_grad")
@@ -88,7 +89,7 @@ def along_axis(T, function, across):
                     elif softmax_grad:
                         v = v * load_first(other, at + c * inner, left)
                     total = total + v
-                shift = top + vector_math.log(total) if log_softmax else total
+                shift = top + log(total) if log_softmax else total
                 if softmax:
                     shift = 1.0 / total
                 for c in range(n):
@@ -123,7 +124,7 @@ def along_axis(T, function, across):
                     v = v * load_first(other, at + c, n - c)
                 total = total + v
             total = splat(x, reduce_add(total))
-            shift = top + vector_math.log(total) if log_softmax else total
+            shift = top + log(total) if log_softmax else total
             for c in range(0, n, LANES):
                 v = load_first(x, at + c, n - c)
                 if softmax:

@@ -1,30 +1,26 @@
 """Functions applied element by element: written for one vector, run in chains over whole values in any layout.
 
-A chain is data, so that passes over graphs can build it: values are numbered, first the operands, then what each
-instruction ``(function, numbers of its arguments)`` gives.  y = relu(x * w + x) is
-
-    operands "ee", program (("multiply", (0, 1)), ("add", (2, 0)), ("relu", (3,))), stores (4,)
-
-and costs one pass over memory, however long it is.  An operand is of one of three kinds: ``ELEMENTS``, ``CHANNELS``
-(one number for each channel, see ``channelwise.py``) and ``NUMBER`` (one for all).
+``kernels/elementwise.py`` says what a chain is; see ``channelwise.py`` for those with numbers for each channel.
 """
 
-import inspect
 from collections.abc import Callable, Iterable
 
 from numba import njit
 
+from .. import elementwise as common
+from ..elementwise import CHANNELS, COSTLY, ELEMENTS, NUMBER, homes_of
 from .lowering import Buffer, ceil_div
 from .native import Pointers, kernel
 from .target import LANES
 from .vector import load, load_first, splat, store, store_first
 
-ELEMENTS, CHANNELS, NUMBER = "e", "c", "n"
+__all__ = [
+    "CHANNELS", "ELEMENTS", "FUNCTIONS", "NUMBER", "elementwise", "functions_of", "homes_of", "lines_of", "pointwise",
+    "read_first", "read_number", "read_whole", "vectors", "write_first", "write_whole", "written_out",
+]  # fmt: skip
 
 #: operator -> function of vectors
 FUNCTIONS: dict[str, Callable] = {}
-#: operators that take longer than reading their argument from memory: no result of theirs is calculated twice
-COSTLY: set[str] = set()
 
 
 def elementwise(name: str, costly: bool = False) -> Callable[[Callable], Callable]:
@@ -34,22 +30,13 @@ def elementwise(name: str, costly: bool = False) -> Callable[[Callable], Callabl
     """
 
     def register(function: Callable) -> Callable:
+        common.FUNCTIONS[name] = function
         FUNCTIONS[name] = njit(error_model="numpy")(function)
         if costly:
             COSTLY.add(name)
         return FUNCTIONS[name]
 
     return register
-
-
-def attributes_of(name: str, inputs: int) -> list[str]:
-    """The attributes that the function ``name`` takes behind its ``inputs`` vectors."""
-    return list(inspect.signature(FUNCTIONS[name].py_func).parameters)[inputs:]  # type: ignore[attr-defined]
-
-
-def homes_of(program) -> tuple[str, ...]:
-    """The modules whose functions a program calls: its kernel is compiled anew when one of them changes."""
-    return tuple(sorted({FUNCTIONS[name].py_func.__module__ for name, _ in program}))  # type: ignore[attr-defined]
 
 
 def vectors(buffer: Buffer) -> int:

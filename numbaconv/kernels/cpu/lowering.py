@@ -3,37 +3,39 @@
     @lowering("scale", inputs=(SAME,), outputs=(SAME,))
     def lower_scale(program, node, inputs, outputs):
         program.step(scale(dtype), inputs, outputs, constants, units)
-
-A layout is how a value lies in memory.  ``PLAIN`` is NumPy's C order.  ``BATCH`` cuts the batch into blocks of
-``lanes`` images that travel together, ``[n / lanes][spatial ...][channel][lanes]``; with one lane this is NHWC, a
-block being one image.  ``FILTER`` is a weight as the convolution reads it.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from .. import lowering as common
+from ..lowering import (
+    BATCH,
+    FILTER,
+    FILTER_LINES,
+    FILTER_LINES_TRANSPOSED,
+    FILTER_TRANSPOSED,
+    FILTERS,
+    PLAIN,
+    SAME,
+    Lowerings,
+    ceil_div,
+)
 from .native import Specialised
 from .target import LANES
 
-PLAIN = "plain"
-BATCH = "batch"
-FILTER = "filter"  # [out][spatial][in] with images in lanes, [out / 16][spatial][in][16] with channels in lanes
-FILTER_TRANSPOSED = "filter transposed"  # input gradient's: as FILTER, or [in / 16][spatial][out][16]
-FILTER_LINES = "filter lines"  # of groups: as FILTER, or [spatial][in][out] with channels in lanes
-FILTER_LINES_TRANSPOSED = "filter lines transposed"  # as FILTER, or [spatial][out][in]
-FILTERS = (FILTER, FILTER_TRANSPOSED, FILTER_LINES, FILTER_LINES_TRANSPOSED)
-SAME = "same"  # any layout that all SAME inputs and outputs of the node share
+__all__ = [
+    "BATCH", "Buffer", "FILTER", "FILTERS", "FILTER_LINES", "FILTER_LINES_TRANSPOSED", "FILTER_TRANSPOSED",
+    "LOWERINGS", "PLAIN", "Program", "SAME", "Step", "buffer_for", "ceil_div", "groups_of", "images_or_plain",
+    "lanes_for", "lowering",
+]  # fmt: skip
 
 #: Groups of blocks with partial sums of their own; fixed, so that sums do not depend on the number of threads.
 MAX_GROUPS = 16
-
-
-def ceil_div(a: int, b: int) -> int:
-    return -(-a // b)
 
 
 def lanes_for(batch: int) -> int:
@@ -45,22 +47,8 @@ def groups_of(blocks: int) -> int:
     return min(max(blocks, 1), MAX_GROUPS)
 
 
-@dataclass(eq=False)
-class Buffer:
-    """Memory of one value in one layout, or of a step's intermediate results.
-
-    ``space`` says how many copies there are: "block" one for each block of the batch, "group" one for each group of
-    blocks, "thread" one for each thread (a workspace within a step), "whole" just one.  ``elements`` counts one copy's.
-    """
-
-    space: str
-    dtype: np.dtype
-    elements: int
-    layout: str = PLAIN
-    shape: tuple[int, ...] = ()
-    lanes: int = 1
-    values: np.ndarray | None = None  # of a constant
-    leaf: int | None = None  # position among the graph's leaves whose array this is
+class Buffer(common.Buffer):
+    """Memory of a value; copies are a whole number of vectors apart."""
 
     @property
     def stride(self) -> int:
@@ -72,10 +60,6 @@ class Buffer:
         return self.stride * self.dtype.itemsize
 
     @property
-    def batch(self) -> int:
-        return self.shape[0]
-
-    @property
     def blocks(self) -> int:
         return ceil_div(self.batch, self.lanes)
 
@@ -84,18 +68,6 @@ class Buffer:
         if self.space in ("whole", "thread"):
             return 1
         return self.blocks if self.space == "block" else groups_of(self.blocks)
-
-    @property
-    def channels(self) -> int:
-        return self.shape[1] if len(self.shape) > 1 else 1
-
-    @property
-    def spatial(self) -> tuple[int, ...]:
-        return self.shape[2:]
-
-    @property
-    def pixels(self) -> int:
-        return math.prod(self.shape[2:])
 
 
 def buffer_for(shape: tuple[int, ...], dtype: np.dtype, layout: str, lanes: int) -> Buffer:
@@ -200,32 +172,10 @@ class Program:
         return Buffer("group", like.dtype, elements, PLAIN, like.shape, like.lanes)
 
 
-#: One layout an operand (the last stands for all further ones), or a function that gives them for a node.
-Layouts = tuple[str, ...] | Callable[[Any], tuple[str, ...]]
-Lower = Callable[[Program, Any, list[Buffer], list[Buffer]], None]
-
-
 def images_or_plain(node: Any) -> tuple[str]:
     """Layouts for loops along channels: lanes hold images if there are enough of them, else pixels in NumPy's order."""
     return (BATCH if lanes_for(node.inputs[0].shape[0]) > 1 else PLAIN,)
 
 
-@dataclass(frozen=True)
-class Lowering:
-    inputs: Layouts
-    outputs: Layouts
-    lower: Lower
-
-
-LOWERINGS: dict[str, Lowering] = {}
-
-
-def lowering(*names: str, inputs: Layouts, outputs: Layouts = (SAME,)) -> Callable[[Lower], Lower]:
-    """Say that operators ``names`` are run by the decorated function, with operands in these layouts."""
-
-    def register(lower: Lower) -> Lower:
-        for name in names:
-            LOWERINGS[name] = Lowering(inputs, outputs, lower)
-        return lower
-
-    return register
+LOWERINGS = Lowerings()
+lowering = LOWERINGS.register

@@ -13,15 +13,33 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
-from .native import Kernel, Specialised, cache_folder
+from .cache import cache_folder
+from .factory import Kernel
+
+
+class Compilable(Protocol):
+    """What can be compiled here or by a helper."""
+
+    @property
+    def label(self) -> str: ...
+
+    def is_ready(self) -> bool:
+        """Whether ``prepare`` compiles nothing."""
+
+    def prepare(self) -> Any:
+        """Compile, and fill the cache."""
+
+    def request(self) -> dict[str, Any]:
+        """What a helper needs to know; its ``architecture`` is that of other processors than this one."""
+
 
 #: Called as on_compile(done, total, name) while kernels are compiled that are not in the cache.
 OnCompile = Callable[[int, int, str], None]
 
 
-def compile_kernels(kernels: Iterable[Specialised], on_compile: OnCompile | None = None) -> int:
+def compile_kernels(kernels: Iterable[Compilable], on_compile: OnCompile | None = None) -> int:
     """Bring into the cache what is not there yet; gives how many that were."""
     missing = {kernel.label: kernel for kernel in kernels if not kernel.is_ready()}
     if not missing:
@@ -52,7 +70,7 @@ def compile_kernels(kernels: Iterable[Specialised], on_compile: OnCompile | None
                 kernel = queue.popleft()
             except IndexError:
                 break
-            kernel.address()
+            kernel.prepare()
             report(kernel.label, 1)
         for thread in threads:
             thread.join()
@@ -94,7 +112,7 @@ def _feed(process: subprocess.Popen, queue: collections.deque, report: Callable[
         except IndexError:
             return
         try:
-            process.stdin.write(json.dumps(_request(kernel)) + "\n")
+            process.stdin.write(json.dumps(kernel.request()) + "\n")
             process.stdin.flush()
             answer = process.stdout.readline()
         except OSError:
@@ -103,16 +121,6 @@ def _feed(process: subprocess.Popen, queue: collections.deque, report: Callable[
             queue.append(kernel)
             return
         report(kernel.label, 1)
-
-
-def _request(kernel: Specialised) -> dict:
-    make = kernel.kernel.make
-    return {
-        "module": make.__module__,
-        "name": make.__qualname__,
-        "dtype": str(kernel.dtype),
-        "constants": dict(kernel.constants),
-    }
 
 
 def _with_tuples(value: Any) -> Any:
@@ -130,7 +138,9 @@ def serve() -> None:
             constants = {name: _with_tuples(value) for name, value in request["constants"].items()}
             for home in constants.get("homes", ()):
                 importlib.import_module(home)
-            found(request["dtype"], **constants).compiled()
+            made = found(request["dtype"], **constants)
+            architecture = request.get("architecture")
+            (made if architecture is None else made.on(architecture)).compiled()
             print("done", flush=True)
         except Exception:  # the asking process compiles it itself and sees the error
             print("failed", flush=True)

@@ -1,0 +1,51 @@
+"""From a graph to steps with places in one arena, for any backend; what a backend makes of them is its own plan's."""
+
+from ..kernels.lowering import Backend, Buffer
+from .graph import Graph
+from .layout import Assembly
+from .memory import MemoryPlan, plan_memory
+from .schedule import Phase, split_constant
+
+
+class Planned:
+    """The steps of all graphs of one structure, in phases, and where their values lie.
+
+    The first ``prepared`` phases of a plan that is ``frozen`` depend on bound arrays only and are run once.
+    """
+
+    def __init__(self, graph: Graph, backend: Backend, frozen: bool) -> None:
+        self.backend, self.frozen = backend, frozen
+        self.leaf_specs = [t.spec for t in graph.leaves]
+        self.input_positions = [i for i, source in enumerate(graph.sources) if source is None]
+        self.fixed_positions = [i for i, source in enumerate(graph.sources) if source is not None]
+        self.updated = {i for i, t in enumerate(graph.leaves) if any(t is leaf for leaf, _ in graph.updates)}
+        self.output_specs = [t.spec for t in graph.outputs]
+        assembly = Assembly(graph, frozen, backend)
+        self.outputs: list[Buffer] = assembly.outputs
+        steps = self.rewritten(assembly.program.steps)
+        once, always = split_constant(steps, self.input_positions) if frozen else ([], steps)
+        self.phases = self.scheduled(once)
+        self.prepared = len(self.phases)
+        self.phases += self.scheduled(always)
+        self.memory: MemoryPlan = plan_memory(self.phases, self.outputs, self.prepared)
+        self.steps = [step for phase in self.phases for step in phase.steps]
+
+    def rewritten(self, steps: list) -> list:
+        """The steps that are run in place of those of the assembly."""
+        return steps
+
+    def scheduled(self, steps: list) -> list[Phase]:
+        """The steps in phases; without a better order, one after the other."""
+        return [Phase([step], 1, 1, 1, False) for step in steps]
+
+    def check_inputs(self, given: int) -> None:
+        """Raise ValueError for a wrong number of inputs."""
+        if given != len(self.input_positions):
+            raise ValueError(f"the graph has {len(self.input_positions)} inputs, {given} were given")
+
+    def check_leaf(self, position: int, shape: tuple[int, ...], dtype: object) -> None:
+        """Raise ValueError for an array that does not fit its leaf."""
+        spec = self.leaf_specs[position]
+        if shape != spec.shape or dtype != spec.dtype:
+            given, planned = f"{shape}, {dtype}", f"{spec.shape}, {spec.dtype}"
+            raise ValueError(f"an array of shape {given} was given where {planned} was planned")

@@ -1,0 +1,101 @@
+"""From an operator of the graph to launches: what every file of CUDA kernels says about itself.
+
+    @lowering("scale", inputs=(SAME,), outputs=(SAME,))
+    def lower_scale(program, node, inputs, outputs):
+        program.launch(scale(dtype), grid, inputs, outputs, constants)
+
+Layouts are those of ``kernels/lowering.py`` with one lane: ``BATCH`` is NHWC, ``FILTER`` is [out][spatial][in].  Every
+value is one piece of memory.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..lowering import (
+    BATCH,
+    FILTER,
+    FILTER_LINES,
+    FILTER_LINES_TRANSPOSED,
+    FILTER_TRANSPOSED,
+    FILTERS,
+    PLAIN,
+    SAME,
+    Buffer,
+    Lowerings,
+    ceil_div,
+)
+from .compiler import Specialised
+
+__all__ = [
+    "BATCH", "Buffer", "FILTER", "FILTERS", "FILTER_LINES", "FILTER_LINES_TRANSPOSED", "FILTER_TRANSPOSED",
+    "LOWERINGS", "PLAIN", "Program", "SAME", "Step", "buffer_for", "ceil_div", "lowering",
+]  # fmt: skip
+
+
+def buffer_for(shape: tuple[int, ...], dtype: np.dtype, layout: str, lanes: int = 1) -> Buffer:
+    """The buffer of a value of logical ``shape`` in ``layout``."""
+    return Buffer("whole", dtype, math.prod(shape), layout, shape)
+
+
+@dataclass(eq=False)
+class Step:
+    """One launch of a kernel: its arguments are inputs, outputs and constants, in this order."""
+
+    kernel: Specialised
+    grid: tuple[int, int, int]
+    inputs: tuple[Buffer, ...]
+    outputs: tuple[Buffer, ...]
+    constants: tuple[Any, ...]
+    label: str
+    flops: float = 0.0
+    scope: str = "whole"
+
+
+@dataclass
+class Program:
+    """Steps in the order in which they were lowered; what depends on bound arrays only is ``frozen`` or not."""
+
+    frozen: bool = False
+    steps: list[Step] = field(default_factory=list)
+    label: str = ""
+
+    def launch(
+        self,
+        kernel: Specialised,
+        grid: int | tuple[int, ...],
+        inputs: Sequence[Buffer],
+        outputs: Sequence[Buffer],
+        constants: Sequence[Any] = (),
+        flops: float = 0.0,
+    ) -> None:
+        """Append a launch over ``grid`` blocks (up to three numbers); one without a block is left out."""
+        sizes = (grid,) if isinstance(grid, int) else tuple(grid)
+        x, y, z = (*sizes, 1, 1)[:3]
+        if x * y * z:
+            label = self.label or kernel.label
+            self.steps.append(
+                Step(kernel, (x, y, z), tuple(inputs), tuple(outputs), tuple(constants), label, flops)
+            )
+
+    @staticmethod
+    def constant(values: np.ndarray) -> Buffer:
+        """Numbers known when the graph is planned."""
+        return Buffer("whole", values.dtype, values.size, values=values)
+
+    @staticmethod
+    def number(value: float, dtype: np.dtype) -> Buffer:
+        """One number known when the graph is planned."""
+        return Program.constant(np.array([value], dtype))
+
+    @staticmethod
+    def whole(dtype: np.dtype, elements: int) -> Buffer:
+        """An intermediate result."""
+        return Buffer("whole", np.dtype(dtype), elements)
+
+
+LOWERINGS = Lowerings()
+lowering = LOWERINGS.register

@@ -1,0 +1,64 @@
+"""Kernels as factories: a function of compile-time constants that makes a loop, and such a loop for some constants."""
+
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+
+#: What tells one loop of a kernel from another.
+Key = tuple[np.dtype, tuple[tuple[str, Hashable], ...]]
+
+
+class Kernel:
+    """A factory of loops; ``specialised`` is the backend's class of one of them."""
+
+    def __init__(self, make: Callable, specialised: type["Specialised"]) -> None:
+        self.make, self._specialised = make, specialised
+        self.name = f"{make.__module__}.{make.__qualname__}"
+        functools.update_wrapper(self, make)
+
+    def __call__(self, dtype: Any, **constants: Hashable) -> Any:
+        """This kernel for a dtype and constants; nothing is compiled yet."""
+        return self._specialised(self, np.dtype(dtype), tuple(sorted(constants.items())))
+
+
+class Specialised:
+    """One kernel with its constants."""
+
+    def __init__(self, kernel: Kernel, dtype: np.dtype, constants: tuple[tuple[str, Hashable], ...]) -> None:
+        self.kernel = kernel
+        self.dtype = dtype
+        self.constants = constants
+
+    @property
+    def key(self) -> Key:
+        return self.dtype, self.constants
+
+    @property
+    def label(self) -> str:
+        values = ", ".join([str(self.dtype), *(f"{name}={value}" for name, value in self.constants)])
+        return f"{self.kernel.make.__qualname__}[{values}]"
+
+    def sources(self) -> list[str] | None:
+        """The files that the code comes from, without what they import; None if one is not a file.
+
+        ``homes`` among the constants are modules beyond what the kernel's file imports: those of functions given to it
+        by name.
+        """
+        homes: Any = dict(self.constants).get("homes", ())
+        found = [inspect.getfile(self.kernel.make), *(getattr(sys.modules[m], "__file__", "") for m in homes)]
+        return found if all(map(os.path.exists, found)) else None
+
+    def request(self) -> dict[str, Any]:
+        """What another process needs to know to make the same loop."""
+        make = self.kernel.make
+        return {
+            "module": make.__module__,
+            "name": make.__qualname__,
+            "dtype": str(self.dtype),
+            "constants": dict(self.constants),
+        }
