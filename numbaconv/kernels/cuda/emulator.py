@@ -1,0 +1,511 @@
+"""Kernels without a GPU: the same Python functions, instruction by instruction, on NumPy.
+
+    report = launch(kernel, grid=(2, 3, 1), block=128, shared=4096, arguments=(x, y, 17))
+
+Every value of a kernel that differs between threads is an array with one element a thread, and an instruction of
+``intrinsics.py`` is a method of ``Machine``.  So all threads of a block, and of as many blocks as fit into a *wave*, run in
+lock step.  Control flow must therefore be uniform over a block, as it is in kernels that use tensor cores and barriers:
+what a thread does by itself is chosen by ``where`` and ``write_if``.  Blocks whose ways part are run one by one.
+
+What goes wrong on a GPU now and then goes wrong here always, as a ``Fault``:
+
+- an index outside its array, a vector or a copy that is not aligned, an address outside the shared memory;
+- shared memory read that no one has written, or that another warp wrote, or overwritten that another warp has read,
+  without a barrier in between; a copy of ``copy_async`` read before ``copy_wait``, or by another thread before a barrier;
+- ways of threads of one block that part.
+
+Bank conflicts are no faults.  They are counted, as wavefronts beyond the one that every phase of an access needs.
+
+The layouts of matrix fragments are modelled from the PTX manual (chapters mma.m16n8k8, mma.m16n8k16 and ldmatrix).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .intrinsics import MMA_DEPTH, Instruction
+
+WARP = 32
+
+#: Threads that run in lock step, at most: enough for NumPy, few enough for the caches.
+WAVE_THREADS = 1 << 15
+
+#: Shared memory of a wave's blocks, at most.
+WAVE_SHARED = 1 << 22
+
+#: Where shared memory begins.  Not at 0, so that an address that forgot ``shared()`` is a fault.
+SHARED_BASE = 1024
+
+#: Bytes of all banks of shared memory together: what one wavefront moves.
+_BANKS = 128
+
+#: Shared memory is kept and watched in units of the smallest element.
+_UNIT = 2
+
+
+class Fault(Exception):
+    """A kernel did what must not be done on a GPU."""
+
+
+class Divergence(Fault):
+    """Threads that run in lock step take different ways."""
+
+
+class Lanes(np.ndarray):
+    """A number for each thread."""
+
+    def _same(self) -> Any:
+        first = self.flat[0]
+        if (np.asarray(self) != first).any():
+            raise Divergence("threads take different ways")
+        return first
+
+    def __bool__(self) -> bool:
+        return bool(self._same())
+
+    def __index__(self) -> int:
+        return int(self._same())
+
+    def _check_division(self) -> None:
+        if self.dtype.kind == "i" and (np.asarray(self) < 0).any():
+            raise Fault("a negative number is divided: division is unsigned")
+
+    def __floordiv__(self, other: Any) -> Any:
+        self._check_division()
+        return super().__floordiv__(other)
+
+    def __mod__(self, other: Any) -> Any:
+        self._check_division()
+        return super().__mod__(other)
+
+
+class Pointer:
+    """What a kernel gets for an array: it can only be read and written by instructions."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        if not array.flags.c_contiguous:
+            raise ValueError("a kernel's array must be contiguous")
+        self.values = array.reshape(-1)
+
+    def at(self, index: Any, live: np.ndarray, count: int = 1) -> np.ndarray:
+        """Positions of ``count`` elements a thread, for the threads that are ``live``."""
+        first = np.asarray(index)[live].astype(np.int64)
+        if (first < 0).any() or (first + count > self.values.size).any():
+            bad = first[(first < 0) | (first + count > self.values.size)][0]
+            raise Fault(f"index {bad} (and {count - 1} more) is outside an array of {self.values.size}")
+        if (first % count).any():
+            raise Fault(f"index {first[first % count != 0][0]} of a vector of {count} is not aligned")
+        return first[:, None] + np.arange(count)
+
+
+class Registers:
+    """Numbers a thread, by position."""
+
+    def __init__(self, count: int, threads: int, dtype: Any) -> None:
+        self.values = np.zeros((count, threads), dtype)
+
+    def __getitem__(self, position: Any) -> Lanes:
+        return self.values[int(position)].copy().view(Lanes)
+
+
+def widened(stored: np.ndarray) -> np.ndarray:
+    """What memory holds as float32; uint16 is bf16."""
+    if stored.dtype == np.uint16:
+        return (stored.astype(np.uint32) << 16).view(np.float32)
+    return stored.astype(np.float32) if stored.dtype == np.float16 else stored
+
+
+def narrowed(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """float32 as memory of ``dtype`` holds it, rounded to nearest even; uint16 is bf16."""
+    if dtype == np.uint16:
+        bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+        rounded = (bits + np.uint32(0x7FFF) + ((bits >> 16) & np.uint32(1))) >> 16
+        return np.where(np.isnan(values), np.uint32(0x7FFF), rounded).astype(np.uint16)
+    with np.errstate(over="ignore"):
+        return np.asarray(values).astype(dtype)
+
+
+@dataclass
+class Report:
+    """What a launch did; ``wavefronts`` and ``phases`` of shared memory by instruction."""
+
+    wavefronts: dict[str, int] = field(default_factory=dict)
+    phases: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def conflicts(self) -> int:
+        """Wavefronts that bank conflicts cost."""
+        return sum(self.wavefronts.values()) - sum(self.phases.values())
+
+    def count(self, name: str, addresses: np.ndarray, size: int) -> None:
+        """Count an access of ``size`` bytes a thread; a phase is what one wavefront could serve at best."""
+        slots = _BANKS // size  # accesses of distinct banks that fit in a wavefront
+        places = np.sort(addresses.reshape(-1, min(slots, WARP)) // size, axis=1)
+        distinct = np.ones(places.shape, bool)
+        distinct[:, 1:] = places[:, 1:] != places[:, :-1]  # threads that read the same word share it
+        phase, _ = np.nonzero(distinct)
+        counts = np.bincount(phase * slots + places[distinct] % slots, minlength=len(places) * slots)
+        self.phases[name] = self.phases.get(name, 0) + len(places)
+        waves = int(counts.reshape(len(places), slots).max(1).sum())
+        self.wavefronts[name] = self.wavefronts.get(name, 0) + waves
+
+
+class _SharedMemory:
+    """Shared memory of a wave's blocks, and who touched it since the last barrier."""
+
+    def __init__(self, size: int, blocks: int, threads: int) -> None:
+        self.size = size
+        units = blocks * -(-size // _UNIT)
+        everyone = np.arange(blocks * threads)
+        self.base = (everyone // threads * -(-size // _UNIT)).astype(np.int64)  # of each thread's block
+        self.warp = (everyone // WARP).astype(np.int32)
+        self.thread = everyone.astype(np.int32)
+        self.values = np.zeros(units, np.uint16)
+        self.epoch = 0
+        self.written = np.full(units, -1, np.int32)  # epoch
+        self.writer = np.zeros(units, np.int32)  # warp, or -1 - thread of an asynchronous copy
+        self.was_read = np.full(units, -1, np.int32)
+        self.reader = np.zeros(units, np.int32)
+        self.in_flight = np.zeros(units, bool)
+
+    def units(self, address: np.ndarray, size: int) -> np.ndarray:
+        """Positions of ``size`` bytes a thread."""
+        first = address.astype(np.int64) - SHARED_BASE
+        if (first < 0).any() or (first + size > self.size).any():
+            raise Fault(f"an address is outside the {self.size} bytes of shared memory")
+        if (first % size).any():
+            raise Fault(f"an address of shared memory is not a multiple of {size}")
+        return (first // _UNIT + self.base)[:, None] + np.arange(size // _UNIT)
+
+    def check_overwrite(self, units: np.ndarray, live: Any = slice(None)) -> None:
+        warp = self.warp[live][:, None]
+        if ((self.was_read[units] == self.epoch) & (self.reader[units] != warp)).any():
+            raise Fault("shared memory is overwritten that another warp reads: no barrier in between")
+        if ((self.written[units] == self.epoch) & (self.writer[units] >= 0) & (self.writer[units] != warp)).any():
+            raise Fault("two warps write the same shared memory: no barrier in between")
+        if self.in_flight[units].any():
+            raise Fault("shared memory is overwritten that an asynchronous copy is on its way to")
+
+    def write(self, address: np.ndarray, data: np.ndarray) -> None:
+        """``data`` is (threads, units)."""
+        units = self.units(address, data.shape[1] * _UNIT)
+        self.check_overwrite(units)
+        self.values[units] = data
+        self.written[units], self.writer[units] = self.epoch, self.warp[:, None]
+
+    def arrive(self, units: np.ndarray, data: np.ndarray) -> None:
+        """An asynchronous copy is over: its own thread sees it now, all others after a barrier."""
+        self.in_flight[units] = False
+        self.values[units] = data
+        self.written[units], self.writer[units] = self.epoch, -1 - self.thread[:, None]
+
+    def read(self, address: np.ndarray, size: int, collective: bool = False) -> np.ndarray:
+        """Units (threads, size / 2); ``collective``: a warp's lanes read for each other (ldmatrix)."""
+        units = self.units(address, size)
+        if self.in_flight[units].any():
+            raise Fault("shared memory is read before copy_wait: an asynchronous copy is on its way to it")
+        if (self.written[units] < 0).any():
+            raise Fault("shared memory is read that nobody has written")
+        now, writer = self.written[units] == self.epoch, self.writer[units]
+        own = -1 - self.thread[:, None]
+        foreign = np.where(writer < 0, (writer != own) | collective, writer != self.warp[:, None])
+        if (now & foreign).any():
+            raise Fault("shared memory is read that another thread wrote: no barrier in between")
+        self.was_read[units], self.reader[units] = self.epoch, self.warp[:, None]
+        return self.values[units]
+
+
+class Machine:
+    """Runs a wave: some blocks of a grid in lock step.  Methods are the instructions of ``intrinsics.py``."""
+
+    def __init__(
+        self, grid: tuple[int, int, int], block: int, blocks: np.ndarray, shared: int, report: Report
+    ) -> None:
+        if block % WARP:
+            raise ValueError(f"a block has whole warps of {WARP} threads, not {block} threads")
+        self.total = block * len(blocks)
+        self.grid, self.block = grid, block
+        self.report = report
+        self.memory = _SharedMemory(shared, len(blocks), block)
+        index = np.repeat(blocks, block)
+        self._place = tuple(
+            self._lanes(v.astype(np.int32))
+            for v in (index % grid[0], index // grid[0] % grid[1], index // (grid[0] * grid[1]))
+        )
+        self._group: list[tuple[np.ndarray, np.ndarray]] = []  # copies since the last commit
+        self._groups: list[list[tuple[np.ndarray, np.ndarray]]] = []
+
+    @staticmethod
+    def _lanes(values: Any) -> Lanes:
+        return np.asarray(values).view(Lanes)
+
+    def _each(self, value: Any) -> np.ndarray:
+        """A value for each thread, as a plain array."""
+        return np.broadcast_to(np.asarray(value), (self.total,))
+
+    # -------------------------------------------------------------------------------- numbers
+
+    def i32(self, x: Any) -> Any:
+        return self._lanes(x.astype(np.int32)) if isinstance(x, np.ndarray) else np.int32(x)
+
+    def f32(self, x: Any) -> Any:
+        return self._lanes(x.astype(np.float32)) if isinstance(x, np.ndarray) else np.float32(x)
+
+    def where(self, condition: Any, a: Any, b: Any) -> Any:
+        values = np.where(condition, a, b)
+        return self._lanes(values.astype(np.float32 if values.dtype.kind == "f" else np.int32))
+
+    def minimum(self, a: Any, b: Any) -> Any:
+        return self.where(np.asarray(a) < np.asarray(b), a, b)
+
+    def maximum(self, a: Any, b: Any) -> Any:
+        return self.where(np.asarray(a) > np.asarray(b), a, b)
+
+    def fma(self, a: Any, b: Any, c: Any) -> Any:
+        return self._lanes((np.float64(a) * np.float64(b) + np.float64(c)).astype(np.float32))
+
+    def high_product(self, a: Any, b: Any) -> Any:
+        wide = [np.asarray(v).astype(np.uint32).astype(np.uint64) for v in (a, b)]
+        return self._lanes(((wide[0] * wide[1]) >> np.uint64(32)).astype(np.int32))
+
+    # -------------------------------------------------------------------------------- threads
+
+    def thread(self) -> Lanes:
+        return self._lanes(np.arange(self.total, dtype=np.int32) % self.block)
+
+    def block_x(self) -> Lanes:
+        return self._place[0]
+
+    def block_y(self) -> Lanes:
+        return self._place[1]
+
+    def block_z(self) -> Lanes:
+        return self._place[2]
+
+    def threads(self) -> Any:
+        return np.int32(self.block)
+
+    def blocks_x(self) -> Any:
+        return np.int32(self.grid[0])
+
+    def barrier(self) -> None:
+        self.memory.epoch += 1
+
+    def shuffle_xor(self, x: Any, mask: Any) -> Lanes:
+        return self._lanes(self._each(x).reshape(-1, WARP)[:, np.arange(WARP) ^ int(mask)].reshape(-1))
+
+    def shuffle_down(self, x: Any, delta: Any) -> Lanes:
+        lane = np.arange(WARP)
+        source = np.where(lane + int(delta) < WARP, lane + int(delta), lane)
+        return self._lanes(self._each(x).reshape(-1, WARP)[:, source].reshape(-1))
+
+    # -------------------------------------------------------------------------------- registers
+
+    def registers(self, count: int) -> Registers:
+        return Registers(count, self.total, np.float32)
+
+    def words(self, count: int) -> Registers:
+        return Registers(count, self.total, np.uint32)
+
+    def integers(self, count: int) -> Registers:
+        return Registers(count, self.total, np.int32)
+
+    def put(self, array: Registers, position: Any, value: Any) -> None:
+        values = value if isinstance(value, tuple) else (value,)
+        for offset, v in enumerate(values):
+            array.values[int(position) + offset] = v
+
+    def take(self, array: Registers, position: Any) -> Lanes:
+        return array[position]
+
+    # -------------------------------------------------------------------------------- memory
+
+    def read(self, pointer: Pointer, index: Any) -> Lanes:
+        return self.read_if(True, pointer, index)
+
+    def read_if(self, condition: Any, pointer: Pointer, index: Any) -> Lanes:
+        return self.read_vector_if(condition, pointer, index, 1, numbers=False)[0]
+
+    def read_vector(self, pointer: Pointer, index: Any, count: int) -> tuple[Lanes, ...]:
+        return self.read_vector_if(True, pointer, index, count)
+
+    def read_vector_if(
+        self, condition: Any, pointer: Pointer, index: Any, count: int, numbers: bool = True
+    ) -> tuple[Lanes, ...]:
+        live = self._each(condition)
+        stored = widened(pointer.values[pointer.at(self._each(index), live, count)])
+        found = np.zeros((count, self.total), np.float32 if stored.dtype.kind == "f" else np.int32)
+        found[:, live] = stored.T
+        return tuple(self._lanes(row) for row in found)
+
+    def write_if(self, condition: Any, pointer: Pointer, index: Any, value: Any) -> None:
+        values = value if isinstance(value, tuple) else (value,)
+        live = self._each(condition)
+        places = pointer.at(self._each(index), live, len(values))
+        data = np.stack([self._each(v)[live] for v in values], axis=1)
+        dtype = pointer.values.dtype
+        pointer.values[places] = narrowed(data, dtype) if data.dtype.kind == "f" else data.astype(dtype)
+
+    def write_vector_if(self, condition: Any, pointer: Pointer, index: Any, array: Registers, count: int) -> None:
+        self.write_if(condition, pointer, index, tuple(array[i] for i in range(count)))
+
+    # -------------------------------------------------------------------------------- shared memory
+
+    def shared(self) -> Any:
+        return np.int32(SHARED_BASE)
+
+    def _load(self, name: str, address: Any, size: int) -> np.ndarray:
+        place = self._each(address)
+        self.report.count(name, place, size)
+        return np.ascontiguousarray(self.memory.read(place, size))
+
+    def read_shared(self, address: Any) -> Lanes:
+        return self._lanes(self._load("read_shared", address, 4).view(np.float32)[:, 0])
+
+    def read_shared_word(self, address: Any) -> Lanes:
+        return self._lanes(self._load("read_shared_word", address, 4).view(np.uint32)[:, 0])
+
+    def read_shared4(self, address: Any) -> tuple[Lanes, ...]:
+        return tuple(self._lanes(v) for v in self._load("read_shared4", address, 16).view(np.float32).T.copy())
+
+    def _store(self, name: str, address: Any, *values: Any) -> None:
+        place = self._each(address)
+        self.report.count(name, place, 4 * len(values))
+        data = np.stack([self._each(v).astype(np.float32) for v in values], axis=1)
+        self.memory.write(place, data.view(np.uint16))
+
+    def write_shared(self, address: Any, x: Any) -> None:
+        self._store("write_shared", address, x)
+
+    def write_shared2(self, address: Any, x: Any, y: Any) -> None:
+        self._store("write_shared2", address, x, y)
+
+    def write_shared4(self, address: Any, *values: Any) -> None:
+        self._store("write_shared4", address, *values)
+
+    def _fetch(self, condition: Any, pointer: Pointer, index: Any, size: int) -> np.ndarray:
+        """``size`` bytes a thread as units, zeros where the condition does not hold."""
+        live = self._each(condition)
+        count = size // pointer.values.itemsize
+        data = np.zeros((self.total, size), np.uint8)
+        stored = np.ascontiguousarray(pointer.values[pointer.at(self._each(index), live, count)])
+        data[live] = stored.view(np.uint8).reshape(-1, size)
+        return data.view(np.uint16)
+
+    def copy_element(self, address: Any, condition: Any, pointer: Pointer, index: Any) -> None:
+        self.memory.write(self._each(address), self._fetch(condition, pointer, index, pointer.values.itemsize))
+
+    def copy_async(self, address: Any, condition: Any, pointer: Pointer, index: Any, size: int) -> None:
+        place = self._each(address)
+        self.report.count("copy_async", place, size)
+        units = self.memory.units(place, size)
+        self.memory.check_overwrite(units)
+        self.memory.in_flight[units] = True
+        self._group.append((units, self._fetch(condition, pointer, index, size)))
+
+    def copy_commit(self) -> None:
+        self._groups.append(self._group)
+        self._group = []
+
+    def copy_wait(self, count: int) -> None:
+        while len(self._groups) > count:
+            for units, data in self._groups.pop(0):
+                self.memory.arrive(units, data)
+
+    # -------------------------------------------------------------------------------- matrix products
+
+    def _matrices(self, name: str, address: Any) -> np.ndarray:
+        """Four matrices of a warp: (warps, 4, 8 rows, 8 elements)."""
+        place = self._each(address)
+        self.report.count(name, place, 16)
+        return self.memory.read(place, 16, collective=True).reshape(-1, 4, 8, 8)
+
+    def _fragments(self, matrices: np.ndarray) -> tuple[Lanes, ...]:
+        pairs = np.ascontiguousarray(matrices).view(np.uint32)  # warps, 4, row, pair: lane = 4 row + pair
+        return tuple(self._lanes(pairs[:, i].reshape(-1)) for i in range(4))
+
+    def ldmatrix(self, address: Any) -> tuple[Lanes, ...]:
+        return self._fragments(self._matrices("ldmatrix", address))
+
+    def ldmatrix_transposed(self, address: Any) -> tuple[Lanes, ...]:
+        return self._fragments(self._matrices("ldmatrix_transposed", address).swapaxes(2, 3))
+
+    def mma_tile(self, sums: Registers, a: Registers, b: Registers, rows: int, columns: int, kind: str) -> None:
+        warps, depth = self.total // WARP, MMA_DEPTH[kind]
+
+        def operand(words: np.ndarray, tall: int) -> np.ndarray:
+            """Words (tiles, tall * 2 halves, lanes) as matrices (warps, tiles * tall * 8, depth)."""
+            # lane = 4 row + t holds elements of columns t ...; words count rows first, then halves of the depth
+            numbers = _operands(words, kind).reshape(-1, 2, tall, warps, 8, 4 * depth // 8)
+            return numbers.transpose(3, 0, 2, 4, 1, 5).reshape(warps, -1, depth)
+
+        left = operand(a.values[: 4 * rows], 2)
+        right = operand(b.values[: 2 * columns], 1)
+        product = np.matmul(left, right.swapaxes(1, 2))  # warps, 16 rows, 8 columns
+        lanes = product.reshape(warps, rows, 2, 8, columns, 4, 2).transpose(1, 4, 2, 6, 0, 3, 5)
+        sums.values[: 4 * rows * columns] += lanes.reshape(4 * rows * columns, self.total)
+
+    def fma_tile(self, sums: Registers, a: Registers, b: Registers, rows: int, columns: int, depth: int) -> None:
+        tile = sums.values[: rows * columns].reshape(rows, columns, self.total)
+        left = a.values[: depth * rows].reshape(depth, rows, self.total)
+        right = b.values[: depth * columns].reshape(depth, columns, self.total)
+        for k in range(depth):
+            tile += left[k, :, None] * right[k, None]
+
+
+def _operands(words: np.ndarray, kind: str) -> np.ndarray:
+    """Words (n, lanes) as the numbers that the tensor cores read: (n, lanes, numbers a word)."""
+    if kind == "tf32":
+        return ((words + np.uint32(1 << 12)) & np.uint32(0xFFFFE000)).view(np.float32)[..., None]
+    halves = np.ascontiguousarray(words).view(np.uint16 if kind == "bf16" else np.float16)
+    return widened(halves).reshape(*words.shape, 2)
+
+
+# ------------------------------------------------------------------------------------------------ launching
+
+
+def launch(
+    kernel: Callable[..., None],
+    grid: tuple[int, int, int],
+    block: int,
+    shared: int,
+    arguments: Sequence[Any],
+) -> Report:
+    """Run a kernel's Python function for every block of ``grid``, ``block`` threads each.
+
+    Arrays are passed as pointers, with bounds; integers and floats as 32-bit numbers.  ``shared`` counts bytes.
+    """
+    report = Report()
+    arrays = [a for a in arguments if isinstance(a, np.ndarray)]
+    values = [
+        Pointer(a) if isinstance(a, np.ndarray) else np.int32(a) if isinstance(a, (int, np.integer)) else np.float32(a)
+        for a in arguments
+    ]
+    blocks = np.arange(math.prod(grid))
+    wave = max(1, min(WAVE_THREADS // block, WAVE_SHARED // max(shared, 1)))
+
+    def run(some: np.ndarray) -> None:
+        Instruction.machine = Machine(grid, block, some, shared, report)
+        try:
+            kernel(*values)
+        finally:
+            Instruction.machine = None
+
+    for first in range(0, len(blocks), wave):
+        some = blocks[first : first + wave]
+        if len(some) == 1:
+            run(some)
+            continue
+        before, report_before = [a.copy() for a in arrays], (dict(report.wavefronts), dict(report.phases))
+        try:
+            run(some)
+        except Divergence:  # of blocks, perhaps: one by one, from where the wave began
+            for array, old in zip(arrays, before, strict=True):
+                array[...] = old
+            report.wavefronts, report.phases = report_before
+            for i in range(len(some)):
+                run(some[i : i + 1])
+    return report

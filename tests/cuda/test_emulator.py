@@ -1,0 +1,301 @@
+"""The emulator finds what goes wrong on a GPU now and then, and calculates what a GPU does."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba.cuda.extending", reason="numba-cuda is not installed: pip install numbaconv[cuda]")
+
+from numbaconv.kernels.cuda import emulator  # noqa: E402
+from numbaconv.kernels.cuda.emulator import Divergence, Fault, launch  # noqa: E402
+from numbaconv.kernels.cuda.intrinsics import (  # noqa: E402
+    barrier,
+    block_x,
+    copy_async,
+    copy_commit,
+    copy_wait,
+    fma_tile,
+    i32,
+    ldmatrix,
+    ldmatrix_transposed,
+    mma_tile,
+    put,
+    read,
+    read_if,
+    read_shared,
+    read_shared4,
+    registers,
+    shared,
+    shuffle_down,
+    shuffle_xor,
+    thread,
+    where,
+    words,
+    write_if,
+    write_shared,
+)
+
+THREADS = 64
+
+
+def turned(pause: Callable[[], None], last: int = THREADS):
+    """y[i] = x[last - 1 - i] of each block, by way of shared memory, with ``pause`` in between."""
+
+    def kernel(x, y, n):
+        t = thread()
+        i = block_x() * THREADS + t
+        write_shared(shared() + t * 4, read_if(i < n, x, i))
+        pause()
+        write_if(i < n, y, i, read_shared(shared() + (last - 1 - t) * 4))
+
+    return kernel
+
+
+def nothing() -> None:
+    pass
+
+
+def run(kernel, *arguments, blocks: int = 1, threads: int = THREADS, shared_bytes: int = 4 * THREADS):
+    return launch(kernel, (blocks, 1, 1), threads, shared_bytes, arguments)
+
+
+def test_blocks_turn_their_numbers():
+    x, y = np.arange(256, dtype=np.float32), np.zeros(256, np.float32)
+    report = run(turned(barrier), x, y, 256, blocks=4)
+    np.testing.assert_array_equal(y, x.reshape(4, 64)[:, ::-1].reshape(-1))
+    assert report.conflicts == 0
+
+
+@pytest.mark.parametrize(
+    ("kernel", "size", "message"),
+    [
+        (turned(nothing), 256, "no barrier in between"),
+        (turned(barrier, 63), 256, "outside the 256 bytes"),
+        (turned(barrier), 257, "outside an array of 256"),
+    ],
+)
+def test_a_fault_is_found(kernel, size, message):
+    x, y = np.arange(256, dtype=np.float32), np.zeros(256, np.float32)
+    with pytest.raises(Fault, match=message):
+        run(kernel, x, y, size, blocks=5)
+
+
+def ring(wait: int, pause: Callable[[], None], again: Callable[[], None] = barrier):
+    """Two groups of copies; what the first one brought is read after waiting for all but ``wait`` of them."""
+
+    def kernel(x, y):
+        t = thread()
+        for stage in range(2):
+            copy_async(shared() + stage * 1024 + t * 16, t < 32, x, (stage * THREADS + t) * 4, 16)
+            copy_commit()
+        copy_wait(wait)
+        pause()
+        v = read_shared4(shared() + (t ^ 1) * 16)
+        again()
+        copy_async(shared() + t * 16, t < 64, x, t * 4, 16)
+        for e in range(4):
+            write_if(t < 64, y, t * 4 + e, v[e])
+
+    return kernel
+
+
+def test_copies_arrive():
+    x, y = np.arange(512, dtype=np.float32), np.zeros(256, np.float32)
+    run(ring(1, barrier), x, y, shared_bytes=2048)
+    expected = x[:256].reshape(32, 2, 4)[:, ::-1].reshape(-1)
+    expected[128:] = 0  # not copied: zeros
+    np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "message"),
+    [
+        (ring(2, barrier), "before copy_wait"),
+        (ring(1, nothing), "another thread wrote"),
+        (ring(1, barrier, nothing), None),  # a thread's neighbour is in its warp
+    ],
+)
+def test_late_waits_are_found(kernel, message):
+    x, y = np.arange(512, dtype=np.float32), np.zeros(256, np.float32)
+    if message is None:
+        run(kernel, x, y, shared_bytes=2048)
+        return
+    with pytest.raises(Fault, match=message):
+        run(kernel, x, y, shared_bytes=2048)
+
+
+def test_an_overwrite_that_a_warp_still_reads_is_found():
+    def kernel(x):
+        t = thread()
+        write_shared(shared() + t * 4, read(x, t))
+        barrier()
+        v = read_shared(shared() + (t ^ 32) * 4)
+        write_shared(shared() + t * 4, v)
+
+    with pytest.raises(Fault, match="another warp reads"):
+        run(kernel, np.zeros(64, np.float32))
+
+
+def test_unwritten_shared_memory_is_found():
+    def kernel(y):
+        write_if(thread() < 64, y, thread(), read_shared(shared() + thread() * 4))
+
+    with pytest.raises(Fault, match="nobody has written"):
+        run(kernel, np.zeros(64, np.float32))
+
+
+def test_misaligned_accesses_are_found():
+    def vector(x):
+        copy_async(shared() + thread() * 16, thread() < 1, x, thread() * 4 + 2, 16)
+
+    def address():
+        read_shared4(shared() + thread() * 4)
+
+    with pytest.raises(Fault, match="not aligned"):
+        run(vector, np.zeros(64, np.float32), shared_bytes=1024)
+    with pytest.raises(Fault, match="not a multiple of 16"):
+        run(address, shared_bytes=1024)
+
+
+def test_negative_dividends_are_found():
+    def kernel(n):
+        (thread() - n) // 4
+
+    with pytest.raises(Fault, match="negative"):
+        run(kernel, 5)
+
+
+def test_ways_that_part_are_found_in_a_block_and_allowed_between_blocks():
+    def by_thread(y):
+        if thread() < 7:
+            write_if(thread() < 7, y, thread(), 1.0)
+
+    def by_block(y):
+        write_if(thread() < 64, y, block_x() * 64 + thread(), read(y, block_x() * 64 + thread()) + 1)
+        if block_x() > 0:
+            write_if(thread() < 64, y, block_x() * 64 + thread(), read(y, block_x() * 64 + thread()) + 1)
+
+    with pytest.raises(Divergence):
+        run(by_thread, np.zeros(64, np.float32))
+    y = np.zeros(192, np.float32)
+    run(by_block, y, blocks=3)
+    np.testing.assert_array_equal(y, np.repeat([1, 2, 2], 64))
+
+
+@pytest.mark.parametrize(("stride", "waves"), [(1, 1), (2, 2), (32, 32), (33, 1)])
+def test_bank_conflicts_are_counted(stride, waves):
+    def kernel():
+        write_shared(shared() + thread() * (4 * stride), 0.0)
+
+    report = run(kernel, threads=32, shared_bytes=32 * stride * 4)
+    assert report.wavefronts == {"write_shared": waves}
+    assert report.phases == {"write_shared": 1}
+
+
+@pytest.mark.parametrize(("swizzled", "waves"), [(True, 1), (False, 8)])
+def test_bank_conflicts_of_rows_are_counted(swizzled, waves):
+    """Eight rows of 128 bytes, a chunk of each: in eight bank groups only if swizzled."""
+
+    def kernel(x, y):
+        t = thread()
+        for chunk in range(8):
+            copy_async(shared() + t * 128 + chunk * 16, t < 32, x, t * 32 + chunk * 4, 16)
+        copy_commit()
+        copy_wait(0)
+        barrier()
+        ldmatrix(shared() + t * 128 + ((t & 7) * 16 if swizzled else 0))
+
+    report = run(kernel, np.zeros(1024, np.float32), np.zeros(32, np.float32), threads=32, shared_bytes=4096)
+    assert report.wavefronts["ldmatrix"] == 4 * waves
+    assert report.phases["ldmatrix"] == 4
+
+
+def test_shuffles():
+    def kernel(y):
+        x = thread() * 1.0
+        write_if(thread() < 32, y, thread(), shuffle_xor(x, 5))
+        write_if(thread() < 32, y, 32 + thread(), shuffle_down(x, 30))
+
+    y = np.zeros(64, np.float32)
+    run(kernel, y, threads=32)
+    np.testing.assert_array_equal(y, [*(i ^ 5 for i in range(32)), 30, 31, *range(2, 32)])
+
+
+def test_integers_become_bf16_and_back():
+    numbers = np.array([1.0, 1.00390625, 1.01171875, -3e38, 3.4e38, 1e-40, np.inf, np.nan], np.float32)
+    wide = emulator.widened(emulator.narrowed(numbers, np.dtype(np.uint16)))
+    np.testing.assert_array_equal(wide[:3], [1.0, 1.0, 1.015625])  # ties to even
+    assert abs(wide[3] / numbers[3] - 1) < 2**-8 and np.isinf(wide[4]) and np.isinf(wide[6]) and np.isnan(wide[7])
+
+
+@pytest.mark.parametrize("kind", ["tf32", "bf16", "fp16"])
+def test_mma_multiplies_what_ldmatrix_loads(kind):
+    """A 16 x 16 bytes-of-depth product: by the fragment layouts of the PTX manual."""
+    itemsize = 4 if kind == "tf32" else 2
+    depth = 32 // itemsize
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(-4, 5, (16, depth)), rng.integers(-4, 5, (16, depth))
+    dtype = {"tf32": np.float32, "bf16": np.uint16, "fp16": np.float16}[kind]
+    rows = emulator.narrowed(np.concatenate([a, b]).astype(np.float32), np.dtype(dtype))
+
+    def kernel(x, y):
+        lane = thread()
+        for half in range(2):
+            copy_async(shared() + lane * 32 + half * 16, lane < 32, x, (lane * 2 + half) * (16 // itemsize), 16)
+        copy_commit()
+        copy_wait(0)
+        barrier()
+        left, right, sums = words(4), words(4), registers(8)
+        put(left, 0, ldmatrix(shared() + (lane & 15) * 32 + (lane >> 4) * 16))
+        row = 16 + (lane & 7) + ((lane >> 4) << 3)
+        put(right, 0, ldmatrix(shared() + row * 32 + ((lane >> 3) & 1) * 16))
+        mma_tile(sums, left, right, 1, 2, kind)
+        for column in range(2):
+            for half in range(2):
+                for j in range(2):
+                    at = ((lane >> 2) + half * 8) * 16 + column * 8 + (lane & 3) * 2 + j
+                    write_if(lane < 32, y, at, sums[column * 4 + half * 2 + j])
+
+    y = np.zeros((16, 16), np.float32)
+    run(kernel, rows, y, threads=32, shared_bytes=1024)
+    np.testing.assert_array_equal(y, a @ b.T)
+
+
+def test_ldmatrix_transposes():
+    """Four 8x8 matrices, each element its number: lane l holds rows 2 (l % 4), + 1 of column l // 4."""
+    numbers = np.arange(256).astype(np.float16)
+    found = {}
+
+    def kernel(x):
+        lane = thread()
+        copy_async(shared() + lane * 16, lane < 32, x, lane * 8, 16)
+        copy_commit()
+        copy_wait(0)
+        barrier()
+        found["words"] = ldmatrix_transposed(shared() + lane * 16)
+
+    run(kernel, numbers, threads=32, shared_bytes=512)
+    for matrix, word in enumerate(found["words"]):
+        pairs = np.ascontiguousarray(word).view(np.float16).reshape(32, 2)
+        lane = np.arange(32)
+        expected = matrix * 64 + (2 * (lane % 4)[:, None] + [0, 1]) * 8 + (lane // 4)[:, None]
+        np.testing.assert_array_equal(pairs, expected)
+
+
+def test_tiles_of_a_thread():
+    def kernel(y):
+        sums, a, b = registers(6), registers(4), registers(6)
+        for k in range(2):
+            for i in range(2):
+                put(a, k * 2 + i, where(thread() < 0, 0.0, 1.0) * (1 + i + k))
+            for j in range(3):
+                put(b, k * 3 + j, where(thread() < 0, 0.0, 1.0) * (j + k))
+        fma_tile(sums, a, b, 2, 3, 2)
+        for i in range(6):
+            write_if(thread() < 1, y, i32(i), sums[i])
+
+    y = np.zeros(6, np.float32)
+    run(kernel, y, threads=32)
+    a, b = np.array([[1, 2], [2, 3]]), np.array([[0, 1, 2], [1, 2, 3]])
+    np.testing.assert_array_equal(y, (a.T @ b).reshape(-1))
