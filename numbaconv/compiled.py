@@ -7,28 +7,39 @@ import numpy as np
 
 from .graph import Executable, Graph, compile_graph
 from .graph.autodiff import flatten_tree
+from .kernels.device import DeviceArray, driver_for
 
 
-def compile(f: Callable, freeze: bool = False) -> Callable:
+def compile(f: Callable, freeze: bool = False, device: str = "cpu") -> Callable:
     """``f`` without tracing at every call: for each set of shapes and dtypes it is traced and planned once.
 
     What ``f`` reads besides its arguments (parameters, as arrays, by reference) may change in value; Python's control
     flow in it is fixed at the first call.  With ``freeze`` these values, too, are those of the first call with the
     shapes at hand: for inference, where filters are then packed and transformed only once.
+
+    With ``device="cuda"`` it runs on the GPU and returns arrays there (``nc.to_host`` and ``np.asarray`` copy them
+    back); arguments may be such arrays, or any objects with ``__cuda_array_interface__``, which are read where they are.
     """
     known: dict[tuple, tuple[Executable, Callable]] = {}
 
     def replay(*args: Any) -> Any:
         leaves, rebuild = flatten_tree(args)
-        arrays = [np.asarray(leaf) for leaf in leaves]
+        arrays = [_as_array(leaf, device) for leaf in leaves]
         key = tuple((a.shape, a.dtype) for a in arrays)
         found = known.get(key)
         if found is None:
             graph = Graph()
             results, rebuild_results = flatten_tree(f(*rebuild([graph.input(a.shape, a.dtype) for a in arrays])))
             graph.output(*results)
-            found = known[key] = compile_graph(graph, freeze=freeze), rebuild_results
+            found = known[key] = compile_graph(graph, freeze=freeze, device=device), rebuild_results
         executable, rebuild_results = found
         return rebuild_results(executable.run(arrays))
 
     return replay
+
+
+def _as_array(value: Any, device: str) -> Any:
+    """An array of the host, or one that is on the device already."""
+    if device != "cpu" and hasattr(value, "__cuda_array_interface__"):
+        return DeviceArray.of(driver_for(device), value)
+    return np.asarray(value)

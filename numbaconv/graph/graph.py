@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.device import DeviceArray, Driver, Mirror
 from ..ops.arithmetic import add, divide, multiply, scale_row, subtract
 from ..ops.core import Operator, Spec
 
@@ -17,8 +18,11 @@ from ..ops.core import Operator, Spec
 class Variable:
     """An array that graphs refer to by reference: a parameter (``trainable``) or a state.
 
-    ``data`` is C-contiguous and is updated in place by training steps.
+    ``data`` is C-contiguous and is updated in place by training steps.  Steps on a device update a copy there, which
+    ``data`` brings back when it is asked for: ask anew after every step.
     """
+
+    _mirror: Mirror | None = None
 
     def __init__(self, data: Any, trainable: bool = True, name: str | None = None) -> None:
         self.data = data
@@ -27,28 +31,42 @@ class Variable:
 
     @property
     def data(self) -> np.ndarray:
+        if self._mirror is not None:
+            self._mirror.fetch()
         return self._data
 
     @data.setter
     def data(self, value: Any) -> None:
         # a shape of () must stay: ascontiguousarray alone would make it (1,)
         self._data = np.require(value, requirements=("C", "A", "W"))
+        self._mirror = None
+
+    def on(self, driver: Driver) -> DeviceArray:
+        """The copy on a device, up to date."""
+        if self._mirror is None or self._mirror.copy.driver is not driver:
+            self._mirror = Mirror(driver, self.data)
+        return self._mirror.push()
+
+    def written(self) -> None:
+        """Say that a run on the device has updated the copy there."""
+        assert self._mirror is not None
+        self._mirror.written()
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.data.shape
+        return self._data.shape
 
     @property
     def dtype(self) -> np.dtype:
-        return self.data.dtype
+        return self._data.dtype
 
     @property
     def ndim(self) -> int:
-        return self.data.ndim
+        return self._data.ndim
 
     @property
     def size(self) -> int:
-        return self.data.size
+        return self._data.size
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.data, dtype) if copy or (dtype is not None and dtype != self.dtype) else self.data
@@ -185,7 +203,7 @@ class Graph:
             return source
         found = self._leaf_of.get(id(source))
         if found is None:
-            if not isinstance(source, (Variable, np.ndarray)):
+            if not isinstance(source, (Variable, np.ndarray, DeviceArray)):
                 source = np.asarray(source)
             if np.dtype(source.dtype).kind not in "fiub":
                 raise TypeError(f"a graph takes arrays of numbers, not {source.dtype}")

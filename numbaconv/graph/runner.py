@@ -13,6 +13,7 @@ import numpy as np
 from ..kernels.cpu import runner as cpu
 from ..kernels.cpu.backend import CPU
 from ..kernels.cpu.native import word
+from ..kernels.device import driver_for
 from ..kernels.workers import OnCompile, compile_kernels
 from ..ops.core import Operator, set_eager
 from .graph import Graph, Variable
@@ -146,30 +147,48 @@ class Executable:
         return outputs
 
 
-_plans: dict[tuple, Plan] = {}
+_plans: dict[tuple, Any] = {}
 _plans_lock = threading.Lock()
 MAX_PLANS = 256
 
 
-def compile_graph(graph: Graph, on_compile: OnCompile | None = None, freeze: bool = False) -> Executable:
-    """A runnable form of ``graph``, planned once for all graphs of its structure and thread count.
+def compile_graph(
+    graph: Graph, on_compile: OnCompile | None = None, freeze: bool = False, device: str = "cpu"
+) -> Any:
+    """A runnable form of ``graph``, planned once for all graphs of its structure, device and thread count.
 
     With ``freeze`` bound arrays keep the values of the first run, and what depends on them alone (packed and
     transformed filters, folded normalisations) is calculated in that run only.
     """
-    threads = cpu.get_threads()
-    if freeze and not graph.updates:
-        return Executable(Plan(graph, threads, on_compile, frozen=True), graph)
-    key = (threads, graph.signature())
+    frozen = freeze and not graph.updates
+    make, executable, where = _planner(device)
+    if frozen:
+        return executable(make(graph, on_compile, True), graph)
+    key = (*where, graph.signature())
     with _plans_lock:
         plan = _plans.pop(key, None)
     if plan is None:
-        plan = Plan(graph, threads, on_compile)
+        plan = make(graph, on_compile, False)
     with _plans_lock:
         _plans[key] = plan  # the most recently used stands last
         while len(_plans) > MAX_PLANS:
             del _plans[next(iter(_plans))]
-    return Executable(plan, graph)
+    return executable(plan, graph)
+
+
+def _planner(device: str) -> tuple[Callable[..., Any], Callable[..., Any], tuple]:
+    """What makes a device's plans and executables, and what tells plans for it from others."""
+    if device == "cpu":
+        threads = cpu.get_threads()
+        return (lambda graph, report, frozen: Plan(graph, threads, report, frozen)), Executable, (threads,)
+    from .device import DeviceExecutable, DevicePlan
+
+    driver = driver_for(device)
+    return (
+        (lambda graph, report, frozen: DevicePlan(graph, driver, report, frozen)),
+        DeviceExecutable,
+        (device, id(driver)),
+    )
 
 
 def _run_one(op: Operator, inputs: tuple, attrs: dict[str, Any]) -> Any:

@@ -1,0 +1,23 @@
+"""What the planner asks of the CUDA backend."""
+
+import math
+
+from ..lowering import BATCH, FILTER_TRANSPOSED, FILTERS, PLAIN, Backend
+from .lowering import LOWERINGS, Program, buffer_for
+from .reorder import copy_step, reorder_step, zero_step
+
+
+def form(shape: tuple[int, ...], layout: str, lanes: int) -> tuple[str, int]:
+    """NHWC of one channel or one pixel, and filters of one tap or one input channel, lie as NumPy has them."""
+    if layout == PLAIN or len(shape) < 2:
+        return PLAIN, 1
+    if layout == FILTER_TRANSPOSED:
+        return layout, 1
+    if layout == BATCH or layout in FILTERS:
+        return (PLAIN if 1 in (shape[1], math.prod(shape[2:])) else layout), 1
+    return layout, 1
+
+
+CUDA = Backend(
+    "cuda", LOWERINGS, Program, buffer_for, lambda batch: 1, form, reorder_step, copy_step, zero_step
+)  # fmt: skip

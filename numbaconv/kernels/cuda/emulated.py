@@ -1,0 +1,92 @@
+"""A device without a GPU: memory is NumPy's and kernels run in the emulator.
+
+    with device.use(EmulatedGpu()):
+        f = nc.compile(model, device="cuda")
+
+Every operand is a view of its own bytes, so that an index outside it is found even where the arena goes on.  New memory
+holds NaN.
+"""
+
+import bisect
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..annotations import Pointer
+from ..device import Address, Launch
+from . import emulator
+
+_ALIGNMENT = 256
+
+
+class EmulatedGpu:
+    """A driver, see ``kernels/device.py``; ``launches`` counts the kernels that were run."""
+
+    name = "emulator"
+
+    def __init__(self) -> None:
+        self._next = _ALIGNMENT
+        self._starts: list[int] = []
+        self._pieces: dict[int, np.ndarray] = {}
+        self.launches = 0
+        self.uploads = self.downloads = 0
+
+    def compilable(self, kernel: Any) -> None:
+        return None
+
+    def allocate(self, size: int) -> int:
+        address = self._next
+        self._next += -(-(size + 1) // _ALIGNMENT) * _ALIGNMENT + _ALIGNMENT
+        self._starts.append(address)  # addresses grow
+        self._pieces[address] = np.full(size, 0xFF, np.uint8)
+        return address
+
+    def free(self, address: int) -> None:
+        self._starts.remove(address)
+        del self._pieces[address]
+
+    def memory(self, address: int, size: int) -> np.ndarray:
+        """The bytes at an address; raises IndexError outside what was allocated."""
+        place = bisect.bisect_right(self._starts, address) - 1
+        start = self._starts[place] if place >= 0 else 0
+        piece = self._pieces.get(start, np.empty(0, np.uint8))
+        if not 0 <= address - start <= address - start + size <= piece.size:
+            raise IndexError(f"{size} bytes at {address:#x} are outside the device's memory")
+        return piece[address - start : address - start + size]
+
+    def upload(self, address: int, array: np.ndarray) -> None:
+        self.uploads += 1
+        self.memory(address, array.nbytes)[...] = np.frombuffer(array.tobytes(), np.uint8)
+
+    def download(self, array: np.ndarray, address: int) -> None:
+        self.downloads += 1
+        array[...] = self.memory(address, array.nbytes).view(array.dtype).reshape(array.shape)
+
+    def copy(self, target: int, source: int, size: int) -> None:
+        self.memory(target, size)[...] = self.memory(source, size)
+
+    def record(self, launches: Sequence[Launch]) -> Callable[[], None]:
+        return lambda: [self._launch(launch) for launch in launches] and None
+
+    def synchronize(self) -> None:
+        pass
+
+    def _launch(self, launch: Launch) -> None:
+        function, block = launch.kernel.function, launch.kernel.block
+        kinds = [parameter.annotation for parameter in inspect.signature(function).parameters.values()]
+        if len(kinds) != len(launch.arguments):
+            raise TypeError(f"{launch.kernel.label} takes {len(kinds)} arguments, not {len(launch.arguments)}")
+        arguments = [
+            self._argument(kind, launch.kernel, argument)
+            for kind, argument in zip(kinds, launch.arguments, strict=True)
+        ]
+        self.launches += 1
+        emulator.launch(function, launch.grid, block.threads, block.shared, arguments)
+
+    def _argument(self, kind: Any, kernel: Any, argument: Any) -> Any:
+        if not isinstance(argument, Address):
+            return kind(argument)
+        dtype = np.dtype(kernel.dtype if kind is Pointer else kind.dtype)
+        return self.memory(*argument)[: argument.bytes // dtype.itemsize * dtype.itemsize].view(dtype)

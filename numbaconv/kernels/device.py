@@ -1,0 +1,225 @@
+"""Arrays in a device's memory, and what a runner asks of the device's driver.
+
+A driver's calls return at once; the device does them in order.  Only ``download`` and ``synchronize`` wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+DEVICES = ("cpu", "cuda")
+
+
+class DeviceError(RuntimeError):
+    """A device cannot be used: says why, and what mends it."""
+
+
+class Address(NamedTuple):
+    """Some bytes of a device's memory: a launch's argument, with its bounds for those who check them."""
+
+    value: int
+    bytes: int
+
+
+class Launch(NamedTuple):
+    """A kernel with everything it needs: ``arguments`` are addresses, integers and floats, in the kernel's order."""
+
+    kernel: Any
+    grid: tuple[int, int, int]
+    arguments: tuple[Address | int | float, ...]
+
+
+class Driver(Protocol):
+    """What a runner asks of a device."""
+
+    name: str
+
+    def compilable(self, kernel: Any) -> Any:
+        """What must be compiled before the kernel can be launched (``workers.Compilable``), or None."""
+
+    def allocate(self, size: int) -> int:
+        """The address of ``size`` new bytes, a multiple of 256."""
+
+    def free(self, address: int) -> None:
+        """Give back what ``allocate`` gave."""
+
+    def upload(self, address: int, array: np.ndarray) -> None:
+        """Copy a contiguous array to the device; it may be changed as soon as this returns."""
+
+    def download(self, array: np.ndarray, address: int) -> None:
+        """Copy from the device into a contiguous array, and wait for it."""
+
+    def copy(self, target: int, source: int, size: int) -> None:
+        """Copy within the device."""
+
+    def record(self, launches: Sequence[Launch]) -> Callable[[], None]:
+        """A function that runs the launches in order, as often as it is called."""
+
+    def synchronize(self) -> None:
+        """Wait until everything is done."""
+
+
+class DeviceArray:
+    """An array in a device's memory, in C order.
+
+    ``np.asarray`` and ``float`` copy it to the host; CuPy, PyTorch and Numba take it without a copy through
+    ``__cuda_array_interface__`` and DLPack.
+    """
+
+    def __init__(self, driver: Driver, shape: tuple[int, ...], dtype: Any, address: int | None = None) -> None:
+        self.driver, self.shape, self.dtype = driver, tuple(shape), np.dtype(dtype)
+        self.owner: Any = None  # of memory that is not ours
+        if address is None:
+            address = driver.allocate(max(1, self.nbytes))
+            weakref.finalize(self, driver.free, address)
+        self.address = address
+
+    @classmethod
+    def of(cls, driver: Driver, array: Any) -> DeviceArray:
+        """A copy of an array, or an array of the device that another library made, as it is."""
+        if isinstance(array, DeviceArray):
+            return array
+        foreign = getattr(array, "__cuda_array_interface__", None)
+        if foreign is not None:
+            return cls._around(driver, array, foreign)
+        host = np.require(array, requirements=("C", "A"))
+        made = cls(driver, host.shape, host.dtype)
+        driver.upload(made.address, host)
+        return made
+
+    @classmethod
+    def _around(cls, driver: Driver, array: Any, facts: dict[str, Any]) -> DeviceArray:
+        dtype, shape = np.dtype(facts["typestr"]), tuple(facts["shape"])
+        strides = facts.get("strides")
+        dense = tuple(math.prod(shape[i + 1 :]) * dtype.itemsize for i in range(len(shape)))
+        if strides is not None and tuple(strides) != dense:
+            raise ValueError("an array on the device must be contiguous, in C order")
+        made = cls(driver, shape, dtype, facts["data"][0])
+        made.owner = array
+        return made
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        data = (self.address if self.size else 0, False)
+        # stream 1 is the default one, which waits for ours and ours for it
+        return {"shape": self.shape, "typestr": self.dtype.str, "data": data, "strides": None, "stream": 1, "version": 3}
+
+    def to_host(self) -> np.ndarray:
+        """A copy as a NumPy array; waits for it."""
+        host = np.empty(self.shape, self.dtype)
+        self.driver.download(host, self.address)
+        return host
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("an array on the device cannot be a NumPy array without a copy")
+        host = self.to_host()
+        return host if dtype is None else host.astype(dtype, copy=False)
+
+    def __float__(self) -> float:
+        return float(self.to_host())
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a scalar has no length")
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        return f"DeviceArray(shape={self.shape}, dtype={self.dtype}, on {self.driver.name})"
+
+
+class Mirror:
+    """A host array's copy on a device; knows which of both is newer."""
+
+    def __init__(self, driver: Driver, host: np.ndarray) -> None:
+        self.host, self.copy = host, DeviceArray(driver, host.shape, host.dtype)
+        self._host_is_newer, self._copy_is_newer = True, False
+
+    def fetch(self) -> None:
+        """Bring the host array up to date; it may then be changed."""
+        if self._copy_is_newer:
+            self.copy.driver.download(self.host, self.copy.address)
+            self._copy_is_newer = False
+        self._host_is_newer = True
+
+    def push(self) -> DeviceArray:
+        """The copy, up to date."""
+        if self._host_is_newer:
+            self.copy.driver.upload(self.copy.address, self.host)
+            self._host_is_newer = False
+        return self.copy
+
+    def written(self) -> None:
+        """Say that a run has changed the copy."""
+        self._copy_is_newer, self._host_is_newer = True, False
+
+
+# ------------------------------------------------------------------------------------------------ the device
+
+_replaced: list[Driver] = []
+
+
+def driver_for(device: str) -> Driver:
+    """The driver of a device other than the CPU.
+
+    Raises:
+        ValueError: if there is no such device.
+        DeviceError: if it cannot be used.
+    """
+    if device not in DEVICES or device == "cpu":
+        raise ValueError(f"device must be one of {', '.join(DEVICES)}, not {device!r}")
+    return _replaced[-1] if _replaced else _cuda()
+
+
+@functools.cache
+def _cuda() -> Driver:
+    from .cuda_state import require
+
+    require()
+    from .cuda.driver import Gpu
+
+    return Gpu()
+
+
+@contextlib.contextmanager
+def use(driver: Driver) -> Iterator[None]:
+    """Have ``device="cuda"`` mean this driver within a block (tests; the emulator)."""
+    _replaced.append(driver)
+    try:
+        yield
+    finally:
+        _replaced.remove(driver)
+
+
+def to_device(array: Any, device: str = "cuda") -> DeviceArray:
+    """Copy an array to a device; one that is there already (also of CuPy or PyTorch) is taken as it is.
+
+    Raises:
+        ValueError: if there is no such device, or an array that is there is not contiguous.
+        DeviceError: if the device cannot be used; says what mends it.
+    """
+    return DeviceArray.of(driver_for(device), array)
+
+
+def to_host(array: Any) -> np.ndarray:
+    """Copy an array of a device to a NumPy array; one of the host is taken as it is."""
+    return array.to_host() if isinstance(array, DeviceArray) else np.asarray(array)
