@@ -104,9 +104,9 @@ def make_store(tile: Tile, width: int, activation: str | None, bias: bool, resid
 def correlate(T, tile, vector, width, volume, phased, activation, bias, residual, homes):
     """A block: a tile of output pixels and channels, of a group and a phase (block_y).
 
-    Memory: x [pixel][``x_pitch`` channels], w [output channel][tap][``depth``], y [pixel][``y_pitch`` channels];
-    a group takes ``depth`` channels of x and gives ``columns`` of y.  ``vector``: elements that a copy takes; ``width``: results
-    that a thread writes at once.  ``volume``: three dimensions, not two.  ``phased``: more than one phase.
+    Memory: x [pixel][``x_pitch`` channels], w [output channel][tap][input channel], y [pixel][``y_pitch`` channels].  A
+    group takes ``depth`` channels of x and gives ``columns`` of y.  ``vector``: elements that a copy takes; ``width``:
+    results that a thread writes at once.  ``volume``: three dimensions, not two.  ``phased``: more than one phase.
     """
     tile = Tile(*tile)
     multiply, spread = make_tile(tile, by_row=False)
@@ -129,7 +129,7 @@ def correlate(T, tile, vector, width, volume, phased, activation, bias, residual
         x: Pointer, w: Pointer, bias_at: FLOAT32, residual_at: Pointer, table: INT32, y: Pointer,
         phases: int, depth: int, columns: int, x_pitch: int, y_pitch: int,
         in_d: int, in_h: int, in_w: int, index_d: int, index_h: int, index_w: int,
-        stride_d: int, stride_h: int, stride_w: int, w_row: int, w_d: int, w_h: int, w_w: int,
+        stride_d: int, stride_h: int, stride_w: int, w_group: int, w_row: int, w_d: int, w_h: int, w_w: int,
         out_d: int, out_h: int, out_w: int, step_d: int, step_h: int, step_w: int,
     ):  # fmt: skip
         t = thread()
@@ -162,7 +162,7 @@ def correlate(T, tile, vector, width, volume, phased, activation, bias, residual
                 put(heights, i, where(row < all_rows, h, FAR_AWAY))
                 put(widths, i, v)
             column = first_column + line
-            w_at = (group * columns + column) * w_row + read(table, phase + FILTER_AT)
+            w_at = group * w_group + column * w_row + read(table, phase + FILTER_AT)
 
             # -------- position along the depth: k = ((tap_d * taps_h + tap_h) * taps_w + tap_w) * depth + c
             k = chunk * chunk_size
