@@ -40,6 +40,7 @@ LAYERS = {
     "stride 2": Layer((2, 16, 11, 10), (24, 16, 3, 3), stride=2, padding=1),
     "1x1 stride 2": Layer((2, 24, 9, 8), (16, 24, 1, 1), stride=2),
     "first layer": Layer((2, 3, 13, 14), (8, 3, 5, 5), stride=2, padding=2),
+    "many taps": Layer((2, 4, 16, 15), (8, 4, 7, 7), stride=2, padding=3),
     "one channel": Layer((3, 1, 12, 12), (6, 1, 5, 5)),
     "odd": Layer((2, 6, 8, 9), (10, 6, 2, 3), stride=(3, 2), padding=((1, 0), (2, 1)), dilation=(2, 1)),
     "dilated": Layer((1, 7, 12, 11), (9, 7, 3, 3), stride=2, padding=2, dilation=(3, 2)),

@@ -15,7 +15,18 @@ from ..convolution import FORWARD, INPUT, WEIGHTS, Convolution
 from ..cpu.geometry import taps_at
 from ..elementwise import homes_of
 from .compiler import Pointer, block, kernel
-from .implicit_gemm import FIELDS, FILTER_AT, FIRST, ROWS, SIZES, START, TAPS, correlate, correlate_weights
+from .implicit_gemm import (
+    FIELDS,
+    FILTER_AT,
+    FIRST,
+    MASK_BITS,
+    ROWS,
+    SIZES,
+    START,
+    TAPS,
+    correlate,
+    correlate_weights,
+)
 from .intrinsics import block_x, f32, read_if, thread, write_if
 from .lowering import BATCH, FILTER, FILTER_TRANSPOSED, PLAIN, ceil_div, lowering
 from .tile import CHUNK_BYTES, Tile
@@ -142,7 +153,7 @@ def correlate_step(c: Convolution, precision: str = "fp32", residual=None) -> No
     made = correlate(
         x.dtype, tile=tuple(tile), vector=copy_width(x.dtype.itemsize, depth, x.channels),
         width=store_width(columns, y.channels), volume=in_d > 1 or out_d > 1 or c.filter_size[0] > 1,
-        phased=phases > 1, activation=c.activation, bias=c.bias is not None, residual=residual is not None,
+        phased=phases > 1, masked=math.prod(c.filter_size) <= MASK_BITS, activation=c.activation, bias=c.bias is not None, residual=residual is not None,
         homes=homes_of([(c.activation, ())]) if c.activation else (),
     )  # fmt: skip
     constants = (
