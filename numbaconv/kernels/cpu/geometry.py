@@ -2,6 +2,7 @@
 
 from numba import njit
 
+from ..convolution import three
 from . import lowering
 
 #: Division rounding up, inside kernels.
@@ -33,7 +34,4 @@ def taps_at(dimension, o):
     return (phase + offset - first * dilation) // phases + (o // phases) * index_step, first, count
 
 
-def three(values, fill: int) -> tuple[int, int, int]:
-    """One to three (or no) spatial values as three, leading ones filled."""
-    values = tuple(values)
-    return (fill,) * (3 - len(values)) + values  # type: ignore[return-value]
+__all__ = ["ceil_div", "inside", "taps_at", "three"]

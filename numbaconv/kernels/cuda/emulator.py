@@ -69,6 +69,16 @@ class Lanes(np.ndarray):
     def __index__(self) -> int:
         return int(self._same())
 
+    # A kernel's numbers are values: x += 1 leaves other names of the former x alone.
+    def __iadd__(self, other: Any) -> Any:
+        return self + other
+
+    def __isub__(self, other: Any) -> Any:
+        return self - other
+
+    def __imul__(self, other: Any) -> Any:
+        return self * other
+
     def _check_division(self) -> None:
         if self.dtype.kind == "i" and (np.asarray(self) < 0).any():
             raise Fault("a negative number is divided: division is unsigned")
