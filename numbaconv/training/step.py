@@ -9,6 +9,7 @@ import numpy as np
 from .. import functional as F
 from ..graph import Graph, Spec, Tensor, compile_graph, gradients
 from ..graph.runner import OnCompile
+from ..kernels.device import to_host
 from ..optim import clip_grad_norm, clip_grad_value
 from .augmentation import VIEWS, Augmentation, View
 
@@ -57,8 +58,8 @@ class _Step:
         """The images with these indices."""
         return F.take_images(self.images, indices, *self.normalisation, *moved, **how)
 
-    def _compile(self, on_compile: OnCompile | None) -> None:
-        self.executable = compile_graph(self.graph, on_compile)
+    def _compile(self, on_compile: OnCompile | None, device: str) -> None:
+        self.executable = compile_graph(self.graph, on_compile, device=device)
 
 
 class TrainStep(_Step):
@@ -83,6 +84,7 @@ class TrainStep(_Step):
         augmentation: Augmentation | None = None,
         on_compile: OnCompile | None = None,
         penalties: Penalties | None = None,
+        device: str = "cpu",
     ) -> None:
         super().__init__(batch_size, images, labels, mean, std, pad)
         self.key = np.array([seed, 0], np.int64)
@@ -105,7 +107,7 @@ class TrainStep(_Step):
             value = value + _mixed(loss, other, losses) * model.auxiliary_weight
         self._update(value, [parameter for parameter in model.parameters() if parameter.trainable])
         graph.output(value, F.count_correct(scores, targets))
-        self._compile(on_compile)
+        self._compile(on_compile, device)
 
     def _augmented(self, indices: Any) -> Any:
         how = self.augmentation
@@ -129,7 +131,7 @@ class TrainStep(_Step):
         for group, hyper in self.hyper.items():
             hyper[:] = self.optimizer.hyper(group)
 
-    def __call__(self, images: np.ndarray, labels: np.ndarray, indices: np.ndarray) -> tuple[float, float]:
+    def __call__(self, images: Any, labels: Any, indices: np.ndarray) -> tuple[float, float]:
         """Train on ``images[indices]``; gives the loss and how many predictions were right."""
         step = self.optimizer.step_count
         self.read_optimizer()
@@ -157,6 +159,7 @@ class EvalStep(_Step):
         pad: int = 0,
         views: Sequence[View] = VIEWS["one"],
         on_compile: OnCompile | None = None,
+        device: str = "cpu",
     ) -> None:
         super().__init__(batch_size, images, labels, mean, std, pad)
         targets = F.take_labels(self.labels, self.indices)
@@ -166,13 +169,13 @@ class EvalStep(_Step):
             seen = seen if weight == 1.0 else seen * weight
             logits = seen if logits is None else logits + seen
         self.graph.output(loss(logits, targets) * float(batch_size), F.count_correct(logits, targets), logits)
-        self._compile(on_compile)
+        self._compile(on_compile, device)
 
     def __call__(
-        self, images: np.ndarray, labels: np.ndarray, indices: np.ndarray
+        self, images: Any, labels: Any, indices: np.ndarray
     ) -> tuple[float, float, np.ndarray]:
         loss, correct, logits = self.executable.run([images, labels, indices])
-        return float(loss), float(correct), logits
+        return float(loss), float(correct), to_host(logits)
 
 
 def _as_tuple(outputs: Any) -> tuple:

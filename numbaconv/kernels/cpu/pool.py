@@ -48,18 +48,21 @@ class Windows:
             lengths = [[attrs["divisor"]] * len(lengths[0]), [1] * len(lengths[1]), [1] * len(lengths[2])]
         return [[1.0 / n if n else 0.0 for n in found] for found in lengths]
 
-    def transposed(self, scales=None) -> list[Matrix]:
-        """For every input position of each dimension, the windows around it and their scales."""
-        sizes, distances = self.geometry[3:6], self.geometry[6:]
+    def matrices(self, scales=None) -> list[Matrix]:
+        """For every output position of each dimension, the inputs of its window and their scales."""
         scales = scales or [[1.0] * len(found) for found in self.spans]
-        found = []
-        for dimension, size, distance, factors in zip(self.spans, sizes, distances, scales, strict=True):
-            taps = [
+        return [
+            [
                 [(first + t * distance, factor) for t in range(count)]
                 for (first, count, _), factor in zip(dimension, factors, strict=True)
             ]
-            found.append(transposed(taps, size))
-        return found
+            for dimension, distance, factors in zip(self.spans, self.geometry[6:], scales, strict=True)
+        ]
+
+    def transposed(self, scales=None) -> list[Matrix]:
+        """For every input position of each dimension, the windows around it and their scales."""
+        pairs = zip(self.matrices(scales), self.geometry[3:6], strict=True)
+        return [transposed(matrix, size) for matrix, size in pairs]
 
     @property
     def written_out(self) -> tuple[int, int, int]:

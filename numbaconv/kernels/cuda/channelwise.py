@@ -8,7 +8,6 @@ combined as Chan, Golub and LeVeque (1979) do: one pass is enough, and nothing c
 
 from typing import Any
 
-from . import math
 from .compiler import Pointer, block, kernel
 from .elementwise import (
     CHANNELS,
@@ -22,8 +21,22 @@ from .elementwise import (
     values_of,
     written_out,
 )
-from .intrinsics import barrier, block_x, block_y, f32, minimum, read, read_if, read_shared, shared, thread, where, write_if
-from .intrinsics import write_shared
+from .intrinsics import (
+    barrier,
+    block_x,
+    block_y,
+    f32,
+    maximum,
+    minimum,
+    read,
+    read_if,
+    read_shared,
+    shared,
+    thread,
+    where,
+    write_if,
+    write_shared,
+)
 from .lowering import BATCH, PLAIN, SAME, ceil_div, lowering
 
 #: statistic -> numbers that a run leaves for a channel
@@ -37,8 +50,8 @@ RESIDENT = 4
 
 
 def merged(n, mean, squares, more, other, spread):
-    """Mean and squared deviations of n numbers and more others together; n is not 0, more may be."""
-    share = more / (n + more)
+    """Mean and squared deviations of n numbers and more others together; either may be none."""
+    share = more / maximum(n + more, 1.0)
     d = other - mean
     return mean + d * share, squares + spread + d * d * n * share
 
@@ -63,7 +76,7 @@ def _tree(statistics: Any, across: int) -> list[str]:
             if kind == "sum":
                 lines.append(f"s{k} = s{k} + o_s{k}")
             else:
-                lines.append(f"mean{k}, squares{k} = merged(maximum(count{k}, 1.0), mean{k}, squares{k}, "
+                lines.append(f"mean{k}, squares{k} = merged(count{k}, mean{k}, squares{k}, "
                              f"o_count{k}, o_mean{k}, o_squares{k})")  # fmt: skip
                 lines.append(f"count{k} = count{k} + o_count{k}")
         lines += [f"write_shared(at + {4 * i}, {name})" for i, name in enumerate(names)]
@@ -127,8 +140,8 @@ def statistics_of_runs(T, operands, program, stores, statistics, across, homes):
             lines.append(f"write_if(chosen, parts, (block_x() * {numbers} + {number}) * channels + c, {name})")
             number += 1
     names = {
-        "barrier": barrier, "block_x": block_x, "block_y": block_y, "f32": f32, "maximum": math.maximum,
-        "merged": merged, "minimum": math.minimum, "read": read, "read_if": read_if, "read_shared": read_shared,
+        "barrier": barrier, "block_x": block_x, "block_y": block_y, "f32": f32, "maximum": maximum,
+        "merged": merged, "minimum": minimum, "read": read, "read_if": read_if, "read_shared": read_shared,
         "shared": shared, "thread": thread, "where": where, "write_if": write_if, "write_shared": write_shared,
         **functions_of(program),
     }  # fmt: skip

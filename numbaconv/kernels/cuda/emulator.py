@@ -264,6 +264,9 @@ class Machine:
     def f32(self, x: Any) -> Any:
         return self._lanes(x.astype(np.float32)) if isinstance(x, np.ndarray) else np.float32(x)
 
+    def i64(self, x: Any) -> Any:
+        return self._lanes(self._each(x).astype(np.int64))
+
     def where(self, condition: Any, a: Any, b: Any) -> Any:
         values = np.where(condition, a, b)
         return self._lanes(values.astype(np.float32 if values.dtype.kind == "f" else np.int32))
@@ -335,6 +338,10 @@ class Machine:
 
     def read(self, pointer: Pointer, index: Any) -> Lanes:
         return self.read_if(True, pointer, index)
+
+    def read_wide(self, pointer: Pointer, index: Any) -> Lanes:
+        live = self._each(True)
+        return self._lanes(pointer.values[pointer.at(self._each(index), live)][:, 0])
 
     def read_if(self, condition: Any, pointer: Pointer, index: Any) -> Lanes:
         return self.read_vector_if(condition, pointer, index, 1, numbers=False)[0]

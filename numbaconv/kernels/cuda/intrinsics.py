@@ -244,6 +244,16 @@ def f32(typing, x):
 
 
 @instruction
+def i64(typing, x):
+    """An I32 as int64, for arithmetic modulo 2^64 (random bits)."""
+
+    def codegen(context, builder, sig, args):
+        return builder.sext(_to_i32(builder, x, args[0]), _i64)
+
+    return types.int64(x), codegen
+
+
+@instruction
 def where(typing, condition, a, b):
     """a where the condition holds, else b; both are evaluated."""
     kind = I32 if I32 in (a, b) else F32 if F32 in (a, b) else a
@@ -400,6 +410,8 @@ def _widen(builder: Any, element: Any, value: Any) -> Any:
     """A number of memory as float32."""
     if element == types.float16:
         return builder.fpext(value, _f32)
+    if element == types.float64:
+        return builder.fptrunc(value, _f32)
     if element == types.uint16:
         return builder.bitcast(builder.shl(builder.zext(value, _i32), _i32(16)), _f32)
     return value
@@ -458,6 +470,16 @@ def read(typing, pointer, index):
         return _read(context, builder, pointer.dtype, _address(builder, index, args[0], args[1]), 1)
 
     return _result_of(pointer.dtype)(pointer, index), codegen
+
+
+@instruction
+def read_wide(typing, pointer, index):
+    """pointer[index] as memory has it: int64 or float64, for the few calculations that need them."""
+
+    def codegen(context, builder, sig, args):
+        return builder.load(_address(builder, index, args[0], args[1]))
+
+    return pointer.dtype(pointer, index), codegen
 
 
 @instruction

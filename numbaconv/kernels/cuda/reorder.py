@@ -5,8 +5,19 @@ import math
 import numpy as np
 
 from .compiler import Pointer, block, kernel
-from .intrinsics import barrier, block_x, block_y, block_z, read, read_if, read_shared, shared, thread, write_if
-from .intrinsics import write_shared
+from .intrinsics import (
+    barrier,
+    block_x,
+    block_y,
+    block_z,
+    read,
+    read_if,
+    read_shared,
+    shared,
+    thread,
+    write_if,
+    write_shared,
+)
 from .lowering import BATCH, FILTER_TRANSPOSED, PLAIN, Buffer, ceil_div
 
 THREADS = 256
@@ -53,7 +64,7 @@ def permute(T):
     return loop
 
 
-def _transpose(program, source: Buffer, target: Buffer, batch: int, rows: int, columns: int) -> None:
+def transpose_step(program, source: Buffer, target: Buffer, batch: int, rows: int, columns: int) -> None:
     """Append [batch][rows][columns] to [batch][columns][rows]."""
     if min(rows, columns) >= LEAST_TILED:
         grid = (batch, ceil_div(columns, TILE), ceil_div(rows, TILE))
@@ -72,16 +83,16 @@ def reorder_step(program, source: Buffer, target: Buffer) -> None:
     """Append the step that brings a value from one layout into another; one of them is NumPy's order."""
     if source.layout == BATCH:
         assert target.layout == PLAIN
-        _transpose(program, source, target, source.batch, source.pixels, source.channels)
+        transpose_step(program, source, target, source.batch, source.pixels, source.channels)
     elif target.layout == BATCH:
-        _transpose(program, source, target, target.batch, target.channels, target.pixels)
+        transpose_step(program, source, target, target.batch, target.channels, target.pixels)
     else:
         outputs, inputs = target.shape[:2]
         taps = math.prod(target.shape[2:])
         if target.layout == FILTER_TRANSPOSED:  # [in][taps][out]
             _permute(program, source, target, (inputs, taps, outputs), (taps, 1, inputs * taps))
         else:
-            _transpose(program, source, target, outputs, inputs, taps)
+            transpose_step(program, source, target, outputs, inputs, taps)
 
 
 @kernel
@@ -133,4 +144,4 @@ def zero_step(program, target: Buffer) -> None:
     program.launch(fill(dtype), ceil_div(words, THREADS), (zero,), (target,), (words,))
 
 
-__all__ = ["copy_step", "fill_step", "reorder_step", "zero_step"]
+__all__ = ["copy_step", "fill_step", "reorder_step", "transpose_step", "zero_step"]
