@@ -37,14 +37,14 @@ FLOAT32 = _Pointer("float32")
 #: what it reads of shared memory for each product, a block's tile what it reads of global memory; many stages hide the
 #: way to memory, and two resident blocks hide each other's beginning and end.
 TILES = {
-    "fp32": ((128, 128, 32, 64, 2, 2), (128, 64, 32, 32, 2, 2), (128, 32, 32, 32, 3, 2), (64, 32, 32, 32, 3, 4)),
-    "tensor": ((128, 128, 64, 32, 3, 2), (128, 64, 64, 32, 3, 2), (64, 64, 32, 32, 4, 2), (128, 32, 32, 32, 4, 2)),
+    "fp32": ((128, 128, 32, 64, 3, 1), (128, 64, 32, 32, 2, 2), (128, 32, 32, 32, 3, 2), (64, 32, 32, 32, 3, 4)),
+    "tensor": ((128, 128, 64, 64, 3, 2), (128, 64, 64, 32, 3, 2), (64, 64, 32, 32, 4, 2), (128, 32, 32, 32, 4, 2)),
 }
 
 #: The same for weight gradients, whose operands lie by row: lines of 2-byte elements need 64 rows and columns.
 WEIGHT_TILES = {
     "fp32": ((128, 128, 32, 64, 2, 2), (64, 64, 32, 32, 3, 2), (64, 32, 32, 32, 3, 4)),
-    "tensor": ((128, 128, 64, 32, 3, 2), (64, 128, 32, 32, 3, 2), (64, 64, 32, 32, 4, 2)),
+    "tensor": ((128, 128, 64, 64, 3, 2), (64, 128, 32, 32, 3, 2), (64, 64, 32, 32, 4, 2)),
 }
 
 #: Multiprocessors of the GPU that launches are laid out for (H100).  A constant, because the parts of a weight gradient,
