@@ -130,7 +130,7 @@ def run_pass(layer: Layer, direction: str, kind: str, activation: str | None = N
     if activation == "relu":
         expected = np.maximum(expected, 0)
 
-    program = Program()
+    program = Program(precision=kind)
     layouts = {"x": BATCH, "w": FILTER_TRANSPOSED if direction == INPUT else FILTER, "y": BATCH}
     result = {FORWARD: "y", INPUT: "x", WEIGHTS: "w"}[direction]
     if result == "w":
@@ -146,7 +146,7 @@ def run_pass(layer: Layer, direction: str, kind: str, activation: str | None = N
         program, direction, {**attrs, "activation": activation}, x, buffers["w"], y, bias_buffer if bias else None
     )
     append = conv.weight_step if direction == WEIGHTS else conv.correlate_step
-    append(given, precision="tf32" if kind == "tf32" else "fp32")
+    append(given)
     report = run(program, arrays)
     found = logical(arrays[id(buffers[result])], shapes[result], layouts[result])
     return found, expected, report

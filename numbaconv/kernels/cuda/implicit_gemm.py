@@ -106,15 +106,16 @@ def make_store(tile: Tile, width: int, activation: str | None, bias: bool, resid
 
 
 @kernel
-def correlate(T, tile, vector, width, volume, phased, masked, activation, bias, residual, homes):
+def correlate(T, result, tile, vector, width, volume, phased, masked, activation, bias, residual, homes):
     """A block: a tile of output pixels and channels, of a group and a phase (block_y).
 
     Memory: x [pixel][``x_pitch`` channels], w [output channel][tap][input channel], y [pixel][``y_pitch`` channels].  A
-    group takes ``depth`` channels of x and gives ``columns`` of y.  ``vector``: elements that a copy takes; ``width``:
+    group takes ``depth`` channels of x and gives ``columns`` of y.  ``result`` is the dtype of y and the residual, T that of
+    x and w.  ``vector``: elements that a copy takes; ``width``:
     results that a thread writes at once.  ``volume``: three dimensions, not two.  ``phased``: more than one phase.
     ``masked``: at most ``MASK_BITS`` taps; then a bit for each says whether it meets the input, for a row of a copy.
     """
-    tile = Tile(*tile)
+    Result, tile = _Pointer(result), Tile(*tile)
     multiply, spread = make_tile(tile, by_row=False)
     place = make_place(tile, by_row=False)
     copy = make_copy(vector * tile.itemsize)
@@ -132,7 +133,7 @@ def correlate(T, tile, vector, width, volume, phased, masked, activation, bias, 
 
     @block(tile.threads, tile.resident, tile.shared_bytes)
     def loop(
-        x: Pointer, w: Pointer, bias_at: FLOAT32, residual_at: Pointer, table: INT32, y: Pointer,
+        x: Pointer, w: Pointer, bias_at: FLOAT32, residual_at: Result, table: INT32, y: Result,
         phases: int, depth: int, columns: int, x_pitch: int, y_pitch: int,
         in_d: int, in_h: int, in_w: int, index_d: int, index_h: int, index_w: int,
         stride_d: int, stride_h: int, stride_w: int, w_group: int, w_row: int, w_d: int, w_h: int, w_w: int,
