@@ -10,7 +10,7 @@ from .graph.autodiff import flatten_tree
 from .kernels.device import DeviceArray, driver_for
 
 
-def compile(f: Callable, freeze: bool = False, device: str = "cpu") -> Callable:
+def compile(f: Callable, freeze: bool = False, device: str = "cpu", precision: str = "fp32") -> Callable:
     """``f`` without tracing at every call: for each set of shapes and dtypes it is traced and planned once.
 
     What ``f`` reads besides its arguments (parameters, as arrays, by reference) may change in value; Python's control
@@ -19,6 +19,10 @@ def compile(f: Callable, freeze: bool = False, device: str = "cpu") -> Callable:
 
     With ``device="cuda"`` it runs on the GPU and returns arrays there (``nc.to_host`` and ``np.asarray`` copy them
     back); arguments may be such arrays, or any objects with ``__cuda_array_interface__``, which are read where they are.
+    ``precision`` is then that of convolutions' and fully connected layers' products: "fp32", or on tensor cores "tf32"
+    (relative errors below 1e-3), "bf16" or "fp16" (1e-2).  Everything else, and all sums, are float32 either way.
+
+    Raises ValueError for a device or precision that there is not, DeviceError for a device that cannot be used.
     """
     known: dict[tuple, tuple[Executable, Callable]] = {}
 
@@ -31,7 +35,7 @@ def compile(f: Callable, freeze: bool = False, device: str = "cpu") -> Callable:
             graph = Graph()
             results, rebuild_results = flatten_tree(f(*rebuild([graph.input(a.shape, a.dtype) for a in arrays])))
             graph.output(*results)
-            found = known[key] = compile_graph(graph, freeze=freeze, device=device), rebuild_results
+            found = known[key] = compile_graph(graph, None, freeze, device, precision), rebuild_results
         executable, rebuild_results = found
         return rebuild_results(executable.run(arrays))
 

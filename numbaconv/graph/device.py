@@ -28,11 +28,16 @@ class DevicePlan(Planned):
     """A plan with its memory on a device."""
 
     def __init__(
-        self, graph: Graph, driver: Driver, on_compile: OnCompile | None = None, frozen: bool = False
+        self,
+        graph: Graph,
+        driver: Driver,
+        on_compile: OnCompile | None = None,
+        frozen: bool = False,
+        precision: str = "fp32",
     ) -> None:
-        from ..kernels.cuda.backend import CUDA
+        from ..kernels.cuda.backend import cuda
 
-        super().__init__(graph, CUDA, frozen)
+        super().__init__(graph, cuda(precision), frozen)
         _check_dtypes(graph)
         self.driver, self.lock = driver, threading.Lock()
         kernels = (driver.compilable(step.kernel) for step in self.steps)

@@ -13,7 +13,7 @@ import numpy as np
 from ..kernels.cpu import runner as cpu
 from ..kernels.cpu.backend import CPU
 from ..kernels.cpu.native import word
-from ..kernels.device import driver_for
+from ..kernels.device import check_precision, driver_for
 from ..kernels.workers import OnCompile, compile_kernels
 from ..ops.core import Operator, set_eager
 from .graph import Graph, Variable
@@ -153,15 +153,21 @@ MAX_PLANS = 256
 
 
 def compile_graph(
-    graph: Graph, on_compile: OnCompile | None = None, freeze: bool = False, device: str = "cpu"
+    graph: Graph,
+    on_compile: OnCompile | None = None,
+    freeze: bool = False,
+    device: str = "cpu",
+    precision: str = "fp32",
 ) -> Any:
     """A runnable form of ``graph``, planned once for all graphs of its structure, device and thread count.
+
+    ``precision`` is that of matrix products; see ``numbaconv.compile``.
 
     With ``freeze`` bound arrays keep the values of the first run, and what depends on them alone (packed and
     transformed filters, folded normalisations) is calculated in that run only.
     """
     frozen = freeze and not graph.updates
-    make, executable, where = _planner(device)
+    make, executable, where = _planner(device, precision)
     if frozen:
         return executable(make(graph, on_compile, True), graph)
     key = (*where, graph.signature())
@@ -176,8 +182,9 @@ def compile_graph(
     return executable(plan, graph)
 
 
-def _planner(device: str) -> tuple[Callable[..., Any], Callable[..., Any], tuple]:
+def _planner(device: str, precision: str) -> tuple[Callable[..., Any], Callable[..., Any], tuple]:
     """What makes a device's plans and executables, and what tells plans for it from others."""
+    check_precision(device, precision)
     if device == "cpu":
         threads = cpu.get_threads()
         return (lambda graph, report, frozen: Plan(graph, threads, report, frozen)), Executable, (threads,)
@@ -185,9 +192,9 @@ def _planner(device: str) -> tuple[Callable[..., Any], Callable[..., Any], tuple
 
     driver = driver_for(device)
     return (
-        (lambda graph, report, frozen: DevicePlan(graph, driver, report, frozen)),
+        (lambda graph, report, frozen: DevicePlan(graph, driver, report, frozen, precision)),
         DeviceExecutable,
-        (device, id(driver)),
+        (device, id(driver), precision),
     )
 
 

@@ -16,6 +16,10 @@ import numpy as np
 
 DEVICES = ("cpu", "cuda")
 
+#: Of matrix products: fp32 is exact to rounding; the others run on tensor cores, with operands of 10 (tf32, fp16) or 7
+#: (bf16) bits behind the point and float32 sums.
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
+
 
 class DeviceError(RuntimeError):
     """A device cannot be used: says why, and what mends it."""
@@ -176,6 +180,14 @@ class Mirror:
 # ------------------------------------------------------------------------------------------------ the device
 
 _replaced: list[Driver] = []
+
+
+def check_precision(device: str, precision: str) -> None:
+    """Raise ValueError for a precision that there is not, or not on this device."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+    if device == "cpu" and precision != "fp32":
+        raise ValueError(f'precision {precision!r} needs device "cuda"; the CPU calculates in fp32')
 
 
 def driver_for(device: str) -> Driver:

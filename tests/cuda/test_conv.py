@@ -40,6 +40,7 @@ LAYERS = {
     "stride 2": Layer((2, 16, 11, 10), (24, 16, 3, 3), stride=2, padding=1),
     "1x1 stride 2": Layer((2, 24, 9, 8), (16, 24, 1, 1), stride=2),
     "first layer": Layer((2, 3, 13, 14), (8, 3, 5, 5), stride=2, padding=2),
+    "many taps": Layer((2, 4, 16, 15), (8, 4, 7, 7), stride=2, padding=3),
     "one channel": Layer((3, 1, 12, 12), (6, 1, 5, 5)),
     "odd": Layer((2, 6, 8, 9), (10, 6, 2, 3), stride=(3, 2), padding=((1, 0), (2, 1)), dilation=(2, 1)),
     "dilated": Layer((1, 7, 12, 11), (9, 7, 3, 3), stride=2, padding=2, dilation=(3, 2)),
@@ -129,7 +130,7 @@ def run_pass(layer: Layer, direction: str, kind: str, activation: str | None = N
     if activation == "relu":
         expected = np.maximum(expected, 0)
 
-    program = Program()
+    program = Program(precision=kind)
     layouts = {"x": BATCH, "w": FILTER_TRANSPOSED if direction == INPUT else FILTER, "y": BATCH}
     result = {FORWARD: "y", INPUT: "x", WEIGHTS: "w"}[direction]
     if result == "w":
@@ -145,7 +146,7 @@ def run_pass(layer: Layer, direction: str, kind: str, activation: str | None = N
         program, direction, {**attrs, "activation": activation}, x, buffers["w"], y, bias_buffer if bias else None
     )
     append = conv.weight_step if direction == WEIGHTS else conv.correlate_step
-    append(given, precision="tf32" if kind == "tf32" else "fp32")
+    append(given)
     report = run(program, arrays)
     found = logical(arrays[id(buffers[result])], shapes[result], layouts[result])
     return found, expected, report

@@ -1,5 +1,6 @@
 """What the planner asks of the CUDA backend."""
 
+import functools
 import math
 
 from ..lowering import BATCH, FILTER_TRANSPOSED, FILTERS, PLAIN, Backend
@@ -18,6 +19,7 @@ def form(shape: tuple[int, ...], layout: str, lanes: int) -> tuple[str, int]:
     return layout, 1
 
 
-CUDA = Backend(
-    "cuda", LOWERINGS, Program, buffer_for, lambda batch: 1, form, reorder_step, copy_step, zero_step
-)  # fmt: skip
+def cuda(precision: str = "fp32") -> Backend:
+    """The backend with matrix products of a precision."""
+    program = functools.partial(Program, precision=precision)
+    return Backend("cuda", LOWERINGS, program, buffer_for, lambda batch: 1, form, reorder_step, copy_step, zero_step)

@@ -15,9 +15,20 @@ from ..convolution import FORWARD, INPUT, WEIGHTS, Convolution
 from ..cpu.geometry import taps_at
 from ..elementwise import homes_of
 from .compiler import Pointer, block, kernel
-from .implicit_gemm import FIELDS, FILTER_AT, FIRST, ROWS, SIZES, START, TAPS, correlate, correlate_weights
-from .intrinsics import block_x, f32, read_if, thread, write_if
-from .lowering import BATCH, FILTER, FILTER_TRANSPOSED, PLAIN, ceil_div, lowering
+from .implicit_gemm import (
+    FIELDS,
+    FILTER_AT,
+    FIRST,
+    MASK_BITS,
+    ROWS,
+    SIZES,
+    START,
+    TAPS,
+    correlate,
+    correlate_weights,
+)
+from .intrinsics import block_x, f32, read_if, read_vector_if, thread, write_if
+from .lowering import BATCH, FILTER, FILTER_TRANSPOSED, OPERANDS, PLAIN, Buffer, ceil_div, lowering
 from .tile import CHUNK_BYTES, Tile
 
 FLOAT32 = _Pointer("float32")
@@ -26,14 +37,14 @@ FLOAT32 = _Pointer("float32")
 #: what it reads of shared memory for each product, a block's tile what it reads of global memory; many stages hide the
 #: way to memory, and two resident blocks hide each other's beginning and end.
 TILES = {
-    "fp32": ((128, 128, 32, 64, 2, 2), (128, 64, 32, 32, 2, 2), (128, 32, 32, 32, 3, 2), (64, 32, 32, 32, 3, 4)),
-    "tensor": ((128, 128, 64, 32, 3, 2), (128, 64, 64, 32, 3, 2), (64, 64, 32, 32, 4, 2), (128, 32, 32, 32, 4, 2)),
+    "fp32": ((128, 128, 32, 64, 3, 1), (128, 64, 32, 32, 2, 2), (128, 32, 32, 32, 3, 2), (64, 32, 32, 32, 3, 4)),
+    "tensor": ((128, 128, 64, 64, 3, 2), (128, 64, 64, 32, 3, 2), (64, 64, 32, 32, 4, 2), (128, 32, 32, 32, 4, 2)),
 }
 
 #: The same for weight gradients, whose operands lie by row: lines of 2-byte elements need 64 rows and columns.
 WEIGHT_TILES = {
     "fp32": ((128, 128, 32, 64, 2, 2), (64, 64, 32, 32, 3, 2), (64, 32, 32, 32, 3, 4)),
-    "tensor": ((128, 128, 64, 32, 3, 2), (64, 128, 32, 32, 3, 2), (64, 64, 32, 32, 4, 2)),
+    "tensor": ((128, 128, 64, 64, 3, 2), (64, 128, 32, 32, 3, 2), (64, 64, 32, 32, 4, 2)),
 }
 
 #: Multiprocessors of the GPU that launches are laid out for (H100).  A constant, because the parts of a weight gradient,
@@ -123,14 +134,14 @@ def phase_table(c: Convolution) -> np.ndarray:
     return np.array(table, np.int32)
 
 
-def correlate_step(c: Convolution, precision: str = "fp32", residual=None) -> None:
+def correlate_step(c: Convolution, residual=None) -> None:
     """Append the launch of a forward pass or input gradient."""
     x, w, y, dimensions = c.x, c.w, c.y, c.dimensions
     check_size(x, w, y)
     depth, columns = x.channels // c.groups, y.channels // c.groups
     table = phase_table(c)
     phases, rows = len(table), int(table[:, ROWS].max())
-    kind = tile_kind(x.dtype, precision)
+    kind = tile_kind(x.dtype, c.program.precision)
     tiles = TILES["fp32" if kind == "fp32" else "tensor"]
     tile = choose_tile(tiles, kind, rows, columns, phases * c.groups)
     (out_d, in_d, *_), (out_h, in_h, *_), (out_w, in_w, *_) = dimensions
@@ -140,9 +151,9 @@ def correlate_step(c: Convolution, precision: str = "fp32", residual=None) -> No
     w_row = math.prod(c.filter_size) * w_tap
     w_group = depth if c.transposed else columns * w_row
     made = correlate(
-        x.dtype, tile=tuple(tile), vector=copy_width(x.dtype.itemsize, depth, x.channels),
+        x.dtype, result=y.dtype.name, tile=tuple(tile), vector=copy_width(x.dtype.itemsize, depth, x.channels),
         width=store_width(columns, y.channels), volume=in_d > 1 or out_d > 1 or c.filter_size[0] > 1,
-        phased=phases > 1, activation=c.activation, bias=c.bias is not None, residual=residual is not None,
+        phased=phases > 1, masked=math.prod(c.filter_size) <= MASK_BITS, activation=c.activation, bias=c.bias is not None, residual=residual is not None,
         homes=homes_of([(c.activation, ())]) if c.activation else (),
     )  # fmt: skip
     constants = (
@@ -154,7 +165,7 @@ def correlate_step(c: Convolution, precision: str = "fp32", residual=None) -> No
     grid = (ceil_div(rows, tile.rows) * ceil_div(columns, tile.columns), phases * c.groups)
     # Without a bias or residual the operands are still there, and not read.
     nothing = c.program.constant(np.zeros(1, np.float32))
-    inputs = (x, w, c.bias or nothing, residual or x, c.program.constant(table))
+    inputs = (x, w, c.bias or nothing, residual or y, c.program.constant(table))
     c.program.launch(made, grid, inputs, (y,), constants, flops=c.flops)
 
 
@@ -190,14 +201,14 @@ def add_parts(T):
     return loop
 
 
-def weight_step(c: Convolution, precision: str = "fp32") -> None:
+def weight_step(c: Convolution) -> None:
     """Append the launches of a weight gradient: partial sums of parts of the pixels, and their sum."""
     x, g, w = c.x, c.y, c.w
     depth, outputs, taps = x.channels // c.groups, g.channels // c.groups, math.prod(c.filter_size)
     (size_d, size_h, size_w), (in_d, in_h, in_w) = c.sizes
     pixels = g.batch * size_d * size_h * size_w
     columns = taps * depth
-    kind = tile_kind(x.dtype, precision)
+    kind = tile_kind(x.dtype, c.program.precision)
     tiles = WEIGHT_TILES["fp32" if kind == "fp32" else "tensor"]
     tile = choose_tile(tiles, kind, outputs, columns, c.groups * max(1, pixels // (64 * LEAST_STEPS)))
     blocks = ceil_div(outputs, tile.rows) * ceil_div(columns, tile.columns)
@@ -228,19 +239,49 @@ def weight_step(c: Convolution, precision: str = "fp32") -> None:
 # ------------------------------------------------------------------------------------------ lowering
 
 
+@kernel
+def narrow(T, width):
+    """float32 numbers as T, ``width`` a thread."""
+
+    @block(THREADS, 8)
+    def loop(source: FLOAT32, target: Pointer, n: int):
+        i = (block_x() * THREADS + thread()) * width
+        write_if(i < n, target, i, read_vector_if(i < n, source, i, width))
+
+    return loop
+
+
+def operand(program, source):
+    """A value as the program's precision wants operands of products: with bf16 and fp16 a copy, made once."""
+    dtype = OPERANDS[program.precision]
+    if dtype == source.dtype:
+        return source
+
+    def make():
+        target = Buffer("whole", dtype, source.elements, source.layout, source.shape)
+        width = store_width(source.elements)
+        grid = ceil_div(source.elements, THREADS * width)
+        program.launch(narrow(dtype, width=width), grid, (source,), (target,), (source.elements,))
+        return target
+
+    return program.once((id(source), dtype), make)
+
+
 @lowering("conv", "linear", inputs=(BATCH, FILTER, PLAIN), outputs=(BATCH,))
 def lower_conv(program, node, inputs, outputs):
     x, w, *bias = inputs
+    x, w = operand(program, x), operand(program, w)
     correlate_step(Convolution(program, FORWARD, node.attrs, x, w, *outputs, *bias, flops=node.flops))
 
 
 @lowering("conv_input_grad", "linear_input_grad", inputs=(BATCH, FILTER_TRANSPOSED, PLAIN), outputs=(BATCH,))
 def lower_conv_input_grad(program, node, inputs, outputs):
     g, w, *bias = inputs
+    g, w = operand(program, g), operand(program, w)
     correlate_step(Convolution(program, INPUT, node.attrs, g, w, *outputs, *bias, flops=node.flops))
 
 
 @lowering("conv_weight_grad", "linear_weight_grad", inputs=(BATCH, BATCH), outputs=(PLAIN,))
 def lower_conv_weight_grad(program, node, inputs, outputs):
-    g, x = inputs
+    g, x = (operand(program, value) for value in inputs)
     weight_step(Convolution(program, WEIGHTS, node.attrs, x, *outputs, g, flops=node.flops))

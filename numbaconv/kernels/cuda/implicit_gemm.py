@@ -48,6 +48,9 @@ FLOAT32 = _Pointer("float32")
 #: the first output, taps, the first tap's place in the filter, and the first output position; three are one a dimension.
 SIZES, ROWS, START, TAPS, FILTER_AT, FIRST, FIELDS = 0, 3, 4, 7, 10, 11, 14
 
+#: Taps whose meeting the input is kept as bits of an integer.
+MASK_BITS = 32
+
 #: Rows that are not there lie so far above the input that no tap reaches it.
 FAR_AWAY = -(1 << 29)
 
@@ -68,8 +71,12 @@ def make_store(tile: Tile, width: int, activation: str | None, bias: bool, resid
     ``store(inside, at, numbers, bias, residual_at, y, index)`` adds bias and residual, applies the activation
     and writes ``width`` results, a chunk of a row of sums that is at ``at``.
     """
-    function = translated(FUNCTIONS[activation]) if activation else None
     wide = width == 4
+
+    def unchanged(v):
+        return v
+
+    function = translated(FUNCTIONS[activation]) if activation else unchanged
 
     def bias_of(numbers, inside, bias_at, index):
         for e in range(width):
@@ -89,9 +96,7 @@ def make_store(tile: Tile, width: int, activation: str | None, bias: bool, resid
                 v = v + biases[e]
             if residual:
                 v = v + added[e]
-            if activation:
-                v = function(v)
-            put(numbers, e, v)
+            put(numbers, e, function(v))
         write_vector_if(inside, y, index, numbers, width)
 
     return bias_of, store
@@ -101,14 +106,16 @@ def make_store(tile: Tile, width: int, activation: str | None, bias: bool, resid
 
 
 @kernel
-def correlate(T, tile, vector, width, volume, phased, activation, bias, residual, homes):
+def correlate(T, result, tile, vector, width, volume, phased, masked, activation, bias, residual, homes):
     """A block: a tile of output pixels and channels, of a group and a phase (block_y).
 
     Memory: x [pixel][``x_pitch`` channels], w [output channel][tap][input channel], y [pixel][``y_pitch`` channels].  A
-    group takes ``depth`` channels of x and gives ``columns`` of y.  ``vector``: elements that a copy takes; ``width``:
+    group takes ``depth`` channels of x and gives ``columns`` of y.  ``result`` is the dtype of y and the residual, T that of
+    x and w.  ``vector``: elements that a copy takes; ``width``:
     results that a thread writes at once.  ``volume``: three dimensions, not two.  ``phased``: more than one phase.
+    ``masked``: at most ``MASK_BITS`` taps; then a bit for each says whether it meets the input, for a row of a copy.
     """
-    tile = Tile(*tile)
+    Result, tile = _Pointer(result), Tile(*tile)
     multiply, spread = make_tile(tile, by_row=False)
     place = make_place(tile, by_row=False)
     copy = make_copy(vector * tile.itemsize)
@@ -126,7 +133,7 @@ def correlate(T, tile, vector, width, volume, phased, activation, bias, residual
 
     @block(tile.threads, tile.resident, tile.shared_bytes)
     def loop(
-        x: Pointer, w: Pointer, bias_at: FLOAT32, residual_at: Pointer, table: INT32, y: Pointer,
+        x: Pointer, w: Pointer, bias_at: FLOAT32, residual_at: Result, table: INT32, y: Result,
         phases: int, depth: int, columns: int, x_pitch: int, y_pitch: int,
         in_d: int, in_h: int, in_w: int, index_d: int, index_h: int, index_w: int,
         stride_d: int, stride_h: int, stride_w: int, w_group: int, w_row: int, w_d: int, w_h: int, w_w: int,
@@ -146,32 +153,44 @@ def correlate(T, tile, vector, width, volume, phased, activation, bias, residual
         if first_row < all_rows:
             # -------- where this thread's copies begin: a chunk of depth, in some rows and columns
             line, chunk = t >> 3, t & 7
-            base, heights, widths = integers(left_copies), integers(left_copies), integers(left_copies)
-            planes = integers(left_copies)
+            base, masks = integers(left_copies), integers(left_copies)
+            planes, heights, widths = integers(left_copies), integers(left_copies), integers(left_copies)
             for i in range(left_copies):
                 row = first_row + line + i * line_step
                 q, left = row % size_w, row // size_w
                 p, left = left % size_h, left // size_h
                 h = p * index_h + read(table, phase + START + 1)
                 v = q * index_w + read(table, phase + START + 2)
+                d = i32(0)
                 if volume:
                     d = (left % size_d) * index_d + read(table, phase + START)
-                    put(planes, i, d)
                     left = (left // size_d) * in_d + d
                 put(base, i, ((left * in_h + h) * in_w + v) * x_pitch + group * depth)
+                put(planes, i, d)
                 put(heights, i, where(row < all_rows, h, FAR_AWAY))
                 put(widths, i, v)
+            if masked:
+                bit = i32(0)
+                for f in range(taps_d):
+                    for r in range(taps_h):
+                        for s in range(taps_w):
+                            for i in range(left_copies):
+                                h, v = take(heights, i) + stride_h * r, take(widths, i) + stride_w * s
+                                ok = (h >= 0) & (h < in_h) & (v >= 0) & (v < in_w)
+                                if volume:
+                                    d = take(planes, i) + stride_d * f
+                                    ok = ok & (d >= 0) & (d < in_d)
+                                put(masks, i, take(masks, i) | (i32(ok) << bit))
+                            bit += 1
             column = first_column + line
             w_at = group * w_group + column * w_row + read(table, phase + FILTER_AT)
 
             # -------- position along the depth: k = ((tap_d * taps_h + tap_h) * taps_w + tap_w) * depth + c
             k = chunk * chunk_size
             c, tap = k % depth, k // depth
-            tap_w, tap = tap % taps_w, tap // taps_w
-            tap_h, tap_d = tap, i32(0)
-            next_c, tap = i32(stage_depth) % depth, i32(stage_depth) // depth
-            next_w, tap = tap % taps_w, tap // taps_w
-            next_h, next_d = tap, i32(0)
+            tap_w, tap_h, tap_d = tap % taps_w, tap // taps_w, i32(0)
+            next_c, next_tap = i32(stage_depth) % depth, i32(stage_depth) // depth
+            next_w, next_h, next_d = next_tap % taps_w, next_tap // taps_w, i32(0)
             if volume:
                 tap_h, tap_d = tap_h % taps_h, tap_h // taps_h
                 next_h, next_d = next_h % taps_h, next_h // taps_h
@@ -187,7 +206,7 @@ def correlate(T, tile, vector, width, volume, phased, activation, bias, residual
                     barrier()
                 # -------- copies of the stage that all threads have left
                 to = ring + filling * stage_bytes + here
-                c_e, w_e, h_e, d_e = c, tap_w, tap_h, tap_d
+                c_e, tap_e, w_e, h_e, d_e = c, tap, tap_w, tap_h, tap_d
                 for e in range(pieces):
                     inside = k + e * vector < total
                     down, right = h_e * stride_h, w_e * stride_w
@@ -196,21 +215,25 @@ def correlate(T, tile, vector, width, volume, phased, activation, bias, residual
                     if volume:
                         x_at += d_e * stride_d * in_h * in_w * x_pitch
                         w_e_at += d_e * w_d
+                    bit = tap_e & (MASK_BITS - 1)
                     for i in range(left_copies):
-                        h, v = take(heights, i) + down, take(widths, i) + right
-                        ok = inside & (h >= 0) & (h < in_h) & (v >= 0) & (v < in_w)
-                        if volume:
-                            d = take(planes, i) + d_e * stride_d
-                            ok = ok & (d >= 0) & (d < in_d)
+                        if masked:
+                            ok = inside & (((take(masks, i) >> bit) & 1) == 1)
+                        else:
+                            h, v = take(heights, i) + down, take(widths, i) + right
+                            ok = inside & (h >= 0) & (h < in_h) & (v >= 0) & (v < in_w)
+                            if volume:
+                                d = take(planes, i) + d_e * stride_d
+                                ok = ok & (d >= 0) & (d < in_d)
                         copy(to + (i * line_step * ROW_BYTES + e * piece_bytes), ok, x, take(base, i) + x_at)
                     for i in range(right_copies):
                         ok = inside & (column + i * line_step < columns)
-                        at = to + (left_bytes + i * line_step * ROW_BYTES + e * piece_bytes)
-                        copy(at, ok, w, w_e_at + w_row * (i * line_step))
+                        copy(to + (left_bytes + i * line_step * ROW_BYTES + e * piece_bytes), ok, w, w_e_at)
+                        w_e_at += w_row * line_step
                     if pieces > 1:
                         c_e += vector
                         over = c_e >= depth
-                        c_e, w_e = where(over, c_e - depth, c_e), w_e + i32(over)
+                        c_e, tap_e, w_e = where(over, c_e - depth, c_e), tap_e + i32(over), w_e + i32(over)
                         over = w_e >= taps_w
                         w_e, h_e = where(over, 0, w_e), h_e + i32(over)
                         if volume:
@@ -220,7 +243,7 @@ def correlate(T, tile, vector, width, volume, phased, activation, bias, residual
                 k += stage_depth
                 c += next_c
                 over = c >= depth
-                c, tap_w = where(over, c - depth, c), tap_w + next_w + i32(over)
+                c, tap, tap_w = where(over, c - depth, c), tap + next_tap + i32(over), tap_w + next_w + i32(over)
                 over = tap_w >= taps_w
                 tap_w, tap_h = where(over, tap_w - taps_w, tap_w), tap_h + next_h + i32(over)
                 if volume:

@@ -150,7 +150,7 @@ def instruction(define: Callable) -> Instruction:
 
 
 _CONSTRAINTS = {I32: "r", U32: "r", F32: "f", types.uint16: "h", types.uint64: "l", types.int64: "l"}
-_LLVM = {I32: _i32, U32: _i32, F32: _f32, types.uint16: _i16, types.uint64: _i64, types.int64: _i64}
+_LLVM = {I32: _i32, U32: _i32, types.int32: _i32, F32: _f32, types.uint16: _i16, types.uint64: _i64, types.int64: _i64}
 
 
 def _tuple_of(results: Sequence[Any]) -> Any:

@@ -9,7 +9,7 @@ value is one piece of memory.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,8 +32,18 @@ from .compiler import Specialised
 
 __all__ = [
     "BATCH", "Buffer", "FILTER", "FILTERS", "FILTER_LINES", "FILTER_LINES_TRANSPOSED", "FILTER_TRANSPOSED",
-    "LOWERINGS", "PLAIN", "Program", "SAME", "Step", "buffer_for", "ceil_div", "lowering",
+    "LOWERINGS", "OPERANDS", "PLAIN", "Program", "SAME", "Step", "buffer_for", "ceil_div", "lowering",
 ]  # fmt: skip
+
+
+#: What ``precision`` makes of the operands of matrix products; sums and all other numbers are float32.  tf32 is the
+#: tensor cores' reading of float32; uint16 holds bf16.
+OPERANDS = {
+    "fp32": np.dtype(np.float32),
+    "tf32": np.dtype(np.float32),
+    "bf16": np.dtype(np.uint16),
+    "fp16": np.dtype(np.float16),
+}
 
 
 def buffer_for(shape: tuple[int, ...], dtype: np.dtype, layout: str, lanes: int = 1) -> Buffer:
@@ -57,11 +67,16 @@ class Step:
 
 @dataclass
 class Program:
-    """Steps in the order in which they were lowered; what depends on bound arrays only is ``frozen`` or not."""
+    """Steps in the order in which they were lowered; what depends on bound arrays only is ``frozen`` or not.
+
+    ``precision`` is that of matrix products: a key of ``OPERANDS``.
+    """
 
     frozen: bool = False
+    precision: str = "fp32"
     steps: list[Step] = field(default_factory=list)
     label: str = ""
+    _made: dict[Hashable, Buffer] = field(default_factory=dict)
 
     def launch(
         self,
@@ -80,6 +95,12 @@ class Program:
             self.steps.append(
                 Step(kernel, (x, y, z), tuple(inputs), tuple(outputs), tuple(constants), label, flops)
             )
+
+    def once(self, key: Hashable, make: Callable[[], Buffer]) -> Buffer:
+        """What ``make`` gives, which is called where no one has asked for ``key`` before."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     @staticmethod
     def constant(values: np.ndarray) -> Buffer:
