@@ -15,15 +15,16 @@ from .loading import load_dataset, open_weights
 @click.argument("weights", metavar="RUN|WEIGHTS", type=click.Path(path_type=Path))
 @click.option("--dataset", metavar="NAME", help="Data set.  [default: the one it was trained on]")
 @options.DATA_DIR
+@options.DEVICE
 @options.THREADS
 @options.JSON
 def command(
-    weights: Path, dataset: str | None, data_dir: Path | None, threads: int | None, as_json: bool
+    weights: Path, dataset: str | None, data_dir: Path | None, device: str, threads: int | None, as_json: bool
 ) -> None:
     """Measure the accuracy of a run, a checkpoint or a file of weights on the test images, class by class."""
     from numbaconv.training import per_class
 
-    opened = open_weights(weights, dataset, data_dir, threads, as_json)
+    opened = open_weights(weights, dataset, data_dir, threads, as_json, device)
     loaded = load_dataset(opened.dataset_name, data_dir or opened.folder, as_json, opened.shape[1])
     result = opened.trainer.evaluate(loaded.test)
     rows = list(zip(opened.classes, per_class(result["confusion"]), strict=True))

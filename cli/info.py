@@ -42,7 +42,7 @@ def command(as_json: bool) -> None:
         "instructions": f"{cpu['instruction_set']}, {cpu['float32_lanes']} float32 lanes",
         "threads": f"{threads['count']} (of {threads['cpus']} CPUs), threading layer {threads['layer']}",
         "kernel cache": f"{cache['folder']} ({kept})" if cache["folder"] else "none: no folder can be written",
-        "CUDA": facts["cuda"],
+        "CUDA": _in_words(facts["cuda"]),
     }
     for name, value in rows.items():
         click.echo(f"{name:<12}  {value}")
@@ -72,13 +72,27 @@ def _facts() -> dict[str, Any]:
         },
         "threads": _threads(),
         "cache": {"folder": folder, "files": len(files), "bytes": sum(path.stat().st_size for path in files)},
-        "cuda": "not available in this version, which computes on the CPU only",
+        "cuda": _cuda(),
         "missing": {
             package: {"for": purpose, "install": f"pip install {package}"}
             for package, (module, purpose) in _OPTIONAL.items()
             if importlib.util.find_spec(module) is None
         },
     }
+
+
+def _cuda() -> dict[str, Any]:
+    """Return what the CUDA engine finds, and what it lacks."""
+    from numbaconv.kernels.cuda_state import state
+
+    problem, found = state()
+    return {"usable": problem is None, **({} if problem is None else {"problem": problem}), **found}
+
+
+def _in_words(cuda: dict[str, Any]) -> str:
+    if not cuda["usable"]:
+        return f"not usable: {cuda['problem']}"
+    return f"{cuda['gpu']} ({cuda['architecture']}), driver for {cuda['driver']}, numba-cuda {cuda['numba-cuda']}"
 
 
 def _threads() -> dict[str, Any]:

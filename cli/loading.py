@@ -61,7 +61,9 @@ class Weights:
     classes: tuple[str, ...]
 
 
-def open_weights(path: Path, dataset: str | None, data_dir: Path | None, threads: int | None, quiet: bool) -> Weights:
+def open_weights(
+    path: Path, dataset: str | None, data_dir: Path | None, threads: int | None, quiet: bool, device: str = "cpu"
+) -> Weights:
     """Open a run folder, a checkpoint or a file of weights.
 
     Args:
@@ -70,6 +72,7 @@ def open_weights(path: Path, dataset: str | None, data_dir: Path | None, threads
         data_dir: where it lies.
         threads: threads to use.
         quiet: whether to show no progress of a download.
+        device: what to compute on.
 
     Raises:
         ValueError: if the file is missing, damaged or foreign, or nothing says which data set it belongs to.
@@ -96,7 +99,7 @@ def open_weights(path: Path, dataset: str | None, data_dir: Path | None, threads
         images = load_dataset(name, data_dir, quiet)
         said = {"mean": images.mean, "std": images.std, "pad": padding(images.shape[1])}
     treatment = {name: said[name] for name in ("mean", "std", "pad", "views") if name in said}
-    trainer = Trainer(model, threads=threads, **treatment)
+    trainer = Trainer(model, threads=threads, device=device, **treatment)
     folder = source.get("folder") if name == source.get("name") else None
     return Weights(path, trainer, name, folder, shape, classes)
 

@@ -37,17 +37,22 @@ DATA_DIR = click.option(
 THREADS = click.option("--threads", type=click.IntRange(min=1), help="Number of CPU threads.  [default: all]")
 
 
-def _refuse_cuda(context: click.Context, parameter: click.Parameter, value: str) -> str:
+def _device(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """The device that is meant; says what is missing for a GPU before anything is read or compiled."""
     if value == "cuda":
-        raise click.ClickException("--device cuda is not available in this version, which computes on the CPU only")
-    return value
+        from numbaconv.kernels.device import DeviceError, driver_for
+
+        try:
+            driver_for(value)
+        except DeviceError as error:
+            raise click.ClickException(f"--device cuda: {error}") from error
+    return "cpu" if value == "auto" else value
 
 
 DEVICE = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),
     default="auto",
-    callback=_refuse_cuda,
-    expose_value=False,
-    help="What to compute on; cuda is not available in this version.",
+    callback=_device,
+    help="What to compute on. auto is the CPU until the CUDA engine has been measured on GPUs.",
 )

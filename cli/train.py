@@ -119,7 +119,7 @@ def _new_work(chosen: dict[str, Any], given: set[str], quiet: bool) -> _Work:
     dataset = load_dataset(dataset_name, folder, quiet, size)
     if chosen["threads"] is not None:
         config["training"]["threads"] = chosen["threads"]
-    trainer = recipes.build(config, dataset, padding(dataset.shape[1]))
+    trainer = recipes.build(config, dataset, padding(dataset.shape[1]), chosen["device"])
     about = {
         "recipe": config.get("recipe"),
         "data": {
@@ -176,7 +176,7 @@ def _resumed_work(given: set[str], resume: Path, chosen: dict[str, Any], quiet: 
                 f"{option} {chosen[name]} contradicts the run {resume}, which has {kept}: leave {option} out, or start "
                 f"a new run without --resume"
             )
-    trainer, config = restore(run, chosen["threads"])
+    trainer, config = restore(run, chosen["threads"], chosen["device"])
     data = config.get("data", {})
     if "name" not in data and "dataset" not in given:
         raise click.UsageError(f"{run.config_path} does not say which data set the run is on: name it by --dataset")

@@ -19,12 +19,15 @@ _HOMES = {
     "Variable": "graph",
     "check_gradients": "graph",
     "compile": "compiled",
+    "DeviceArray": "kernels.device",
     "get_threads": "kernels.cpu.runner",
     "grad": "graph",
     "load": "training",
     "manual_seed": "random",
     "save": "training",
     "set_threads": "kernels.cpu.runner",
+    "to_device": "kernels.device",
+    "to_host": "kernels.device",
     "Trainer": "training",
     "value_and_grad": "graph",
     "vjp": "graph",
@@ -63,6 +66,9 @@ if TYPE_CHECKING:
     from .graph import vjp as vjp
     from .kernels.cpu.runner import get_threads as get_threads
     from .kernels.cpu.runner import set_threads as set_threads
+    from .kernels.device import DeviceArray as DeviceArray
+    from .kernels.device import to_device as to_device
+    from .kernels.device import to_host as to_host
     from .random import manual_seed as manual_seed
     from .training import Trainer as Trainer
     from .training import load as load

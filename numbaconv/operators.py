@@ -11,12 +11,14 @@ with its source: "Source: paper, equation." or "Source: PyTorch."  The rest of a
 
 from __future__ import annotations
 
+import ast
 import difflib
-import importlib
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,8 @@ from .graph import Graph, gradients
 from .graph.autodiff import flatten_tree
 from .graph.cluster import STATISTICS
 from .graph.fuse import split
+from .kernels import elementwise
+from .kernels.cpu.backend import CPU
 from .ops import FUNCTIONS, OPERATORS, Operator, Public
 from .ops.conv import ALGORITHMS
 
@@ -155,15 +159,20 @@ def _names(function: Callable) -> tuple[str, ...]:
 
 def _kernels(folder: str) -> set[str]:
     """The operators that a backend can run."""
-    package = f"{__package__}.kernels.{folder}"
-    try:
-        lowering = importlib.import_module(f"{package}.lowering")
-        elementwise = importlib.import_module(f"{package}.elementwise")
-    except ModuleNotFoundError:  # not there yet
-        return set()
     parts = {name for name, row in OPERATORS.items() if row.has_parts}
-    statistics = {row.name for row in STATISTICS}
-    return {*lowering.LOWERINGS, *elementwise.FUNCTIONS, *parts, *statistics}
+    lowered = CPU.lowerings if folder == CPU.name else _lowered(folder)
+    return {*lowered, *elementwise.FUNCTIONS, *parts, *(row.name for row in STATISTICS)}
+
+
+@functools.cache
+def _lowered(folder: str) -> frozenset[str]:
+    """The names in the ``@lowering(...)`` of a backend's files, read as text: to import CUDA's takes its packages."""
+    found: set[str] = set()
+    for file in (Path(__file__).parent / "kernels" / folder).glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "lowering":
+                found |= {a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)}
+    return frozenset(found)
 
 
 def _shape(shape: Sequence[int]) -> str:

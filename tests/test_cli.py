@@ -413,7 +413,7 @@ WRONG: tuple[tuple[str, int, str], ...] = (
     ("train --optimizer lion", 2, "'lion' is not one of"),
     ("train --schedule zigzag", 2, "'zigzag' is not one of"),
     ("train --device tpu", 2, "'tpu' is not one of"),
-    ("train --device cuda", 1, "--device cuda is not available in this version"),
+    ("train --device cuda", 1, "--device cuda: the CUDA engine cannot run: "),
     ("train --threads 0", 2, "'--threads'"),
     ("train --threads 100000", 1, "threads must lie between 1 and"),
     ("train --seed -1", 2, "'--seed'"),

@@ -6,10 +6,11 @@ import math
 import threading
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from numbaconv.optim import Schedule
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from .trainer import OnCompile, Trainer
 
 
+#: Steps that are begun on a GPU before the first one's loss is waited for.
+_UNSETTLED = 64
+
+
 class _Stop(Exception):
     """Ctrl-C was pressed, and neither a step nor the compiling of a kernel is under way."""
 
@@ -37,6 +42,16 @@ class _Stop(Exception):
 def _used(penalties: Penalties) -> dict[str, float]:
     """The penalties that are used; runs of before there were any have none of these names."""
     return {name: value for name, value in asdict(penalties).items() if value != getattr(Penalties, name)}
+
+
+class _Done(NamedTuple):
+    """A training step that was begun: images, steps of the run so far, learning rate, and results, perhaps to come."""
+
+    images: int
+    step: int
+    lr: float
+    loss: Any
+    correct: Any
 
 
 class Fit:
@@ -77,6 +92,7 @@ class Fit:
         }
         self.metadata = {**trainer.describe(), "classes": classes}
         self.last_checkpoint: Path | None = None
+        self.unsettled: deque[_Done] = deque()
 
     def run_to(self, epochs: int, resume: bool, on_compile: OnCompile | None) -> list[EpochMetrics]:
         """Open the run folder, train to an epoch (with ``resume``, else so many more) and close the run folder."""
@@ -241,30 +257,47 @@ class Fit:
         trainer, state, train = self.trainer, self.trainer.state, self.train
         steps = {size: trainer.train_step(train, size) for size in trainer.batch_sizes(len(train.labels))}
         order = epoch_order(trainer.seed, state.epoch, len(train.labels))
-        for indices in trainer.batches(order[state.position :]):
+        try:
+            for indices in trainer.batches(order[state.position :]):
+                start = time.perf_counter()
+                loss, correct = trainer.advance(steps[len(indices)], train, indices)
+                state.seconds += time.perf_counter() - start
+                step = trainer.optimizer.step_count
+                self.unsettled.append(_Done(len(indices), step, trainer.optimizer.lr, loss, correct))
+                if len(self.unsettled) >= (1 if trainer.device == "cpu" else _UNSETTLED):
+                    self._settle()
+                stop_if_asked()
+                if self.run is not None and self._is_checkpoint_due():
+                    self._settle()
+                    self._save(self.run, self._path_within_epoch(self.run))
+        finally:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Count the steps whose results nobody has looked at yet; those of a GPU are waited for."""
+        state = self.trainer.state
+        while self.unsettled:
+            done = self.unsettled.popleft()
             start = time.perf_counter()
-            loss, correct = trainer.advance(steps[len(indices)], train, indices)
+            loss, correct = float(done.loss), float(done.correct)
             state.seconds += time.perf_counter() - start
             self._demand_finite("loss", loss)
-            state.loss_sum += loss * len(indices)
+            state.loss_sum += loss * done.images
             state.correct_sum += correct
-            state.position += len(indices)
-            self._tell_step(loss)
-            stop_if_asked()
-            if self.run is not None and self._is_checkpoint_due():
-                self._save(self.run, self._path_within_epoch(self.run))
+            state.position += done.images
+            self._tell_step(done, loss)
 
-    def _tell_step(self, loss: float) -> None:
+    def _tell_step(self, done: _Done, loss: float) -> None:
         if not self.callbacks:
             return
-        trainer, state = self.trainer, self.trainer.state
+        state = self.trainer.state
         info = StepInfo(
             epoch=state.epoch + 1,
             step_in_epoch=self._steps(state.position),
             steps_per_epoch=self._steps(len(self.train.labels)),
-            step=trainer.optimizer.step_count,
+            step=done.step,
             loss=loss,
-            lr=trainer.optimizer.lr,
+            lr=done.lr,
         )
         for callback in self.callbacks:
             callback.on_step(info)
@@ -287,7 +320,8 @@ class Fit:
     def _is_checkpoint_due(self) -> bool:
         every = self.checkpoint_every_steps
         # At the end of the epoch another one comes at once.
-        at_end = self.trainer.state.position == len(self.train.labels) and self.validation is None
+        position = self.trainer.state.position + sum(done.images for done in self.unsettled)
+        at_end = position == len(self.train.labels) and self.validation is None
         return every is not None and self.trainer.optimizer.step_count % every == 0 and not at_end
 
     def _path_within_epoch(self, run: RunFolder) -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 from .. import functional as F
 from ..graph import Graph, Spec, Tensor, compile_graph, gradients
 from ..graph.runner import OnCompile
-from ..kernels.device import to_host
+from ..kernels.device import DeviceArray, to_host
 from ..optim import clip_grad_norm, clip_grad_value
 from .augmentation import VIEWS, Augmentation, View
 
@@ -131,8 +131,11 @@ class TrainStep(_Step):
         for group, hyper in self.hyper.items():
             hyper[:] = self.optimizer.hyper(group)
 
-    def __call__(self, images: Any, labels: Any, indices: np.ndarray) -> tuple[float, float]:
-        """Train on ``images[indices]``; gives the loss and how many predictions were right."""
+    def __call__(self, images: Any, labels: Any, indices: np.ndarray) -> tuple[Any, Any]:
+        """Train on ``images[indices]``; gives the loss and how many predictions were right.
+
+        On the CPU these are numbers, on a device arrays there: ``float`` waits for the step.
+        """
         step = self.optimizer.step_count
         self.read_optimizer()
         self.key[1] = step
@@ -141,7 +144,7 @@ class TrainStep(_Step):
             self.share[...] = self.augmentation.share(int(self.key[0]), step)
             inputs.append(np.roll(indices, 1))
         loss, correct = self.executable.run(inputs)
-        return float(loss), float(correct)
+        return (loss, correct) if isinstance(loss, DeviceArray) else (float(loss), float(correct))
 
 
 class EvalStep(_Step):

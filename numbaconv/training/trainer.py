@@ -15,6 +15,7 @@ import numpy as np
 import numbaconv.functional as F
 from numbaconv.graph import Graph, Spec
 from numbaconv.graph.runner import OnCompile
+from numbaconv.kernels.device import DeviceArray, driver_for, to_device
 from numbaconv.nn import Module, eager
 from numbaconv.optim import SGD, Optimizer
 
@@ -29,6 +30,7 @@ from .run import RunFolder
 from .step import EvalStep, Penalties, TrainStep
 from .threads import use_threads
 
+_RESIDENT = 4  # arrays kept on the GPU: images and labels of training and validation
 _SHOWN = 5000  # images that a model that asks for it is shown before the first step
 
 
@@ -61,6 +63,8 @@ class Trainer:
         clip_value: in training, elements of gradients are cut off at this size.
         clip_norm: in training, the norm of all gradients together is at most this, as in
             ``torch.nn.utils.clip_grad_norm_``.
+        device: ``"cpu"``, or ``"cuda"`` for the GPU, where images, parameters and the optimizer's state then stay;
+            arrays got from ``Variable.data`` before a step do not show what it changed.
 
     Attributes:
         state: where the run is.
@@ -92,6 +96,7 @@ class Trainer:
         l2: float = 0.0,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        device: str = "cpu",
     ) -> None:
         if not isinstance(model, Module):
             raise TypeError(f"Trainer: model must be an nn.Module, got {type(model).__name__}")
@@ -124,12 +129,16 @@ class Trainer:
         for name, value in (("l1", l1), ("l2", l2), ("clip_norm", clip_norm), ("clip_value", clip_value)):
             if value is not None and not value >= 0:
                 raise ValueError(f"Trainer: {name} must be 0 or more, got {value}")
+        if device != "cpu":
+            driver_for(device)  # says what is missing, before any data is read
+        self.device = device
         self.penalties = Penalties(float(l1), float(l2), clip_norm, clip_value)
         self.state = RunState()
         self.validation: dict[str, Any] | None = None
         self.compile_seconds = 0.0
         self.run_path: Path | None = None
         self._plans: dict[Any, Any] = {}
+        self._resident: dict[int, tuple[np.ndarray, DeviceArray]] = {}
         self._structure = eager.structure()
 
     # -- what users call ----------------------------------------------------------------------------------------------
@@ -216,7 +225,7 @@ class Trainer:
         batch = self._checked("batch", (x, y))
         with use_threads(self.threads):
             step = self.train_step(batch, len(batch.labels))
-            return self.advance(step, batch, np.arange(len(batch.labels)))[0]
+            return float(self.advance(step, batch, np.arange(len(batch.labels)))[0])
 
     def evaluate(self, split: Any) -> dict[str, Any]:
         """Look how well the model does.
@@ -280,11 +289,14 @@ class Trainer:
         """Return the compiled evaluation step for batches of a size, cut from such arrays; by default of all views."""
         return self._plan("evaluate", arrays, size, on_compile, views or self.views)
 
-    def advance(self, step: Any, arrays: Arrays, indices: np.ndarray) -> tuple[float, float]:
-        """Do a training step with the learning rate of its turn; return mean loss and number of right answers."""
+    def advance(self, step: Any, arrays: Arrays, indices: np.ndarray) -> tuple[Any, Any]:
+        """Do a training step with the learning rate of its turn; return mean loss and number of right answers.
+
+        On the GPU these are arrays there, which ``float`` waits for.
+        """
         if self.schedule is not None:
             self.optimizer.lr = self.schedule(self.optimizer.step_count)
-        loss, correct = step(arrays.images, arrays.labels, indices)
+        loss, correct = step(*self._on_device(arrays), indices)
         self.optimizer.step_count += 1
         if self.average is not None:
             self.average.update(self.optimizer.step_count)
@@ -356,8 +368,20 @@ class Trainer:
         """Yield indices, summed loss and logits of every batch."""
         for indices in self.batches(np.arange(len(arrays.labels))):
             step = self.eval_step(arrays, len(indices), views=views)
-            loss_sum, _, logits = step(arrays.images, arrays.labels, indices)
+            loss_sum, _, logits = step(*self._on_device(arrays), indices)
             yield indices, loss_sum, logits
+
+    def _on_device(self, arrays: Arrays) -> tuple[Any, Any]:
+        """Return images and labels where steps read them: of the last data sets on the GPU, a copy there."""
+        if self.device == "cpu":
+            return arrays
+        for array in arrays:
+            found = self._resident.pop(id(array), None) or (array, to_device(array, self.device))
+            self._resident[id(array)] = found  # The host's array is held, so that its id stays its own.
+        while len(self._resident) > _RESIDENT:
+            del self._resident[next(iter(self._resident))]
+        images, labels = (self._resident[id(array)][1] for array in arrays)
+        return images, labels
 
     def _current_plans(self) -> dict[Any, Any]:
         """Return the plans, none if a module was changed since they were traced."""
@@ -378,6 +402,7 @@ class Trainer:
                 "std": self._per_channel("std", self.std, channels, 1.0),
                 "pad": self.pad,
                 "on_compile": on_compile,
+                "device": self.device,
             }
             with _mode(model, training=kind == "train"):
                 self._plans[key] = (

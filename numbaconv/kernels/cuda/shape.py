@@ -48,3 +48,37 @@ def repeat(T):
 def lower_channel_broadcast(program, node, inputs, outputs):
     y = outputs[0]
     program.launch(repeat(y.dtype), ceil_div(y.elements, THREADS), inputs, outputs, (y.elements, y.channels))
+
+
+@kernel
+def over_channels(T, total):
+    """Sum over channels (``total``), a pixel a thread, or repetition in every channel, an element a thread."""
+
+    @block(THREADS, 8)
+    def sums(x: Pointer, y: Pointer, n: int, channels: int):
+        i = block_x() * THREADS + thread()
+        sum_ = read_if(i < n, x, i * channels)
+        for before in range(channels - 1):
+            sum_ = sum_ + read_if(i < n, x, i * channels + (before + 1))
+        write_if(i < n, y, i, sum_)
+
+    @block(THREADS, 8)
+    def repeated(x: Pointer, y: Pointer, n: int, channels: int):
+        i = block_x() * THREADS + thread()
+        write_if(i < n, y, i, read_if(i < n, x, i // channels))
+
+    return sums if total else repeated
+
+
+@lowering("channel_total", inputs=(BATCH,), outputs=(PLAIN,))
+def lower_channel_total(program, node, inputs, outputs):
+    x, y = inputs[0], outputs[0]
+    grid = ceil_div(y.elements, THREADS)
+    program.launch(over_channels(y.dtype, total=True), grid, inputs, outputs, (y.elements, x.channels))
+
+
+@lowering("channel_repeat", inputs=(PLAIN,), outputs=(BATCH,))
+def lower_channel_repeat(program, node, inputs, outputs):
+    y = outputs[0]
+    grid = ceil_div(y.elements, THREADS)
+    program.launch(over_channels(y.dtype, total=False), grid, inputs, outputs, (y.elements, y.channels))

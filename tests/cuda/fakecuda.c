@@ -1,0 +1,125 @@
+/* A libcuda.so.1 without a GPU, for the host's side of the CUDA engine: memory is the host's, a launch is a line in a log.
+ *
+ * It has the functions that numbaconv calls and no others; cuda.bindings finds them through cuGetProcAddress.  What it
+ * pretends to be is said by FAKECUDA_DRIVER (13000), FAKECUDA_DEVICES (1) and FAKECUDA_MAJOR (9); the log goes to the
+ * file FAKECUDA_LOG.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, NOT_FOUND = 500 };
+
+typedef uint64_t Address;
+static int capturing; /* launches of the graph being captured, plus one */
+
+static int setting(const char *name, int otherwise) {
+    const char *text = getenv(name);
+    return text ? atoi(text) : otherwise;
+}
+
+static FILE *log_file(void) {
+    static FILE *file;
+    if (!file) file = fopen(getenv("FAKECUDA_LOG") ? getenv("FAKECUDA_LOG") : "/dev/null", "a");
+    return file;
+}
+
+#define LOG(...) (fprintf(log_file(), __VA_ARGS__), fflush(log_file()))
+
+int cuInit(unsigned flags) { return setting("FAKECUDA_DEVICES", 1) ? SUCCESS : NO_DEVICE; }
+int cuDriverGetVersion(int *version) { *version = setting("FAKECUDA_DRIVER", 13000); return SUCCESS; }
+int cuDeviceGetCount(int *count) { *count = setting("FAKECUDA_DEVICES", 1); return SUCCESS; }
+int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return SUCCESS; }
+int cuDeviceGetName(char *name, int size, int device) { snprintf(name, size, "Fake GPU"); return SUCCESS; }
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+    *value = attribute == 75 ? setting("FAKECUDA_MAJOR", 9) : 0; /* 75 and 76: compute capability, major and minor */
+    return SUCCESS;
+}
+int cuDevicePrimaryCtxRetain(void **context, int device) { *context = (void *)0x100; return SUCCESS; }
+int cuCtxSetCurrent(void *context) { return SUCCESS; }
+int cuGetErrorName(int error, const char **name) { *name = error ? "CUDA_ERROR_FAKE" : "CUDA_SUCCESS"; return SUCCESS; }
+int cuGetErrorString(int error, const char **text) { *text = error ? "fake error" : "no error"; return SUCCESS; }
+
+int cuStreamCreate(void **stream, unsigned flags) { *stream = (void *)0x200; return SUCCESS; }
+int cuStreamSynchronize(void *stream) { LOG("wait\n"); return capturing ? INVALID_VALUE : SUCCESS; }
+
+int cuMemAllocAsync(Address *address, size_t size, void *stream) {
+    void *found;
+    if (capturing || posix_memalign(&found, 512, size)) return OUT_OF_MEMORY;
+    *address = (Address)(uintptr_t)found;
+    LOG("allocate %zu\n", size);
+    return SUCCESS;
+}
+int cuMemFreeAsync(Address address, void *stream) { free((void *)(uintptr_t)address); return SUCCESS; }
+int cuMemcpyHtoDAsync(Address to, const void *from, size_t size, void *stream) {
+    memcpy((void *)(uintptr_t)to, from, size);
+    LOG("upload %zu\n", size);
+    return SUCCESS;
+}
+int cuMemcpyDtoHAsync(void *to, Address from, size_t size, void *stream) {
+    memcpy(to, (const void *)(uintptr_t)from, size);
+    LOG("download %zu\n", size);
+    return SUCCESS;
+}
+int cuMemcpyDtoDAsync(Address to, Address from, size_t size, void *stream) {
+    memmove((void *)(uintptr_t)to, (const void *)(uintptr_t)from, size);
+    LOG("copy %zu\n", size);
+    return SUCCESS;
+}
+
+int cuModuleLoadData(void **module, const void *image) {
+    if (memcmp(image, "\177ELF", 4)) return INVALID_VALUE; /* a cubin is an ELF file */
+    *module = (void *)image;
+    LOG("module\n");
+    return SUCCESS;
+}
+int cuModuleGetFunction(void **function, void *module, const char *name) {
+    *function = strdup(name);
+    return name[0] ? SUCCESS : NOT_FOUND;
+}
+int cuFuncSetAttribute(void *function, int attribute, int value) { LOG("attribute %d %d\n", attribute, value); return SUCCESS; }
+
+int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                   unsigned shared, void *stream, void **arguments, void **extra) {
+    if (!gx || !gy || !gz || !bx || bx > 1024 || gy > 65535 || gz > 65535 || !arguments) return INVALID_VALUE;
+    capturing += capturing > 0;
+    LOG("%s %u %u %u, %u threads, %u shared, first argument %llx\n", capturing ? "node" : "launch", gx, gy, gz, bx, shared,
+        *(unsigned long long *)arguments[0]);
+    return SUCCESS;
+}
+int cuStreamBeginCapture(void *stream, int mode) { capturing = 1; return SUCCESS; }
+int cuStreamEndCapture(void *stream, void **graph) {
+    *graph = (void *)(uintptr_t)(0x1000 + capturing - 1);
+    capturing = 0;
+    return SUCCESS;
+}
+int cuGraphInstantiate(void **executable, void *graph, unsigned long long flags) { *executable = graph; return SUCCESS; }
+int cuGraphDestroy(void *graph) { return SUCCESS; }
+int cuGraphExecDestroy(void *executable) { return SUCCESS; }
+int cuGraphLaunch(void *executable, void *stream) {
+    LOG("graph of %d\n", (int)((uintptr_t)executable - 0x1000));
+    return SUCCESS;
+}
+
+static void *found(const char *name) {
+    static void *self;
+    if (!self) {
+        Dl_info info;
+        dladdr((void *)cuInit, &info);
+        self = dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD);
+    }
+    return dlsym(self, name);
+}
+static int absent(void) { return NOT_FOUND; }
+int cuGetProcAddress_v2(const char *name, void **function, int version, uint64_t flags, int *status) {
+    *function = found(strcmp(name, "cuGraphInstantiateWithFlags") ? name : "cuGraphInstantiate");
+    if (!*function) *function = (void *)absent;
+    if (status) *status = 0;
+    return SUCCESS;
+}
+int cuGetProcAddress(const char *name, void **function, int version, uint64_t flags) {
+    return cuGetProcAddress_v2(name, function, version, flags, NULL);
+}

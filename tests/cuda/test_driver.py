@@ -1,0 +1,141 @@
+"""The host's side of the CUDA engine on a fake driver: packages and errors, cache, launches, CUDA graphs."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("numba.cuda.extending", reason="numba-cuda is not installed: pip install numbaconv[cuda]")
+
+compiler = shutil.which("cc") or shutil.which("gcc")
+pytestmark = pytest.mark.skipif(compiler is None, reason="no C compiler to build the fake driver with")
+
+
+@pytest.fixture(scope="module")
+def fake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a libcuda.so.1 that launches nothing."""
+    folder = tmp_path_factory.mktemp("driver")
+    source = Path(__file__).with_name("fakecuda.c")
+    command = [compiler, "-shared", "-fPIC", "-O1", "-w", "-o", str(folder / "libcuda.so.1"), str(source), "-ldl"]
+    subprocess.run(command, check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def run(program: str, fake: Path | None, cache: Path, **more: str) -> tuple[Any, list[str]]:
+    """What a program prints as JSON, and the driver's log."""
+    log = cache / "log"
+    log.unlink(missing_ok=True)
+    paths = [str(fake)] if fake is not None else []
+    libraries = os.pathsep.join([*paths, *filter(None, [os.environ.get("LD_LIBRARY_PATH")])])
+    env = {**os.environ, "LD_LIBRARY_PATH": libraries, "NUMBACONV_CACHE_DIR": str(cache), "FAKECUDA_LOG": str(log)}
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, env={**env, **more}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), log.read_text().splitlines() if log.exists() else []
+
+
+STATE = """
+    import json
+    from numbaconv.kernels import cuda_state
+    state = cuda_state.state()
+    print(json.dumps([state.problem, state.found]))
+"""
+
+
+def test_what_the_machine_offers(fake: Path, cache: Path) -> None:
+    (problem, found), _ = run(STATE, fake, cache)
+    assert problem is None
+    assert found["gpu"] == "Fake GPU" and found["architecture"] == "sm_90" and found["driver"] == "CUDA 13.0"
+    assert found["numba-cuda"] and found["nvidia-nvjitlink"]
+
+
+@pytest.mark.parametrize(
+    "setting, message",
+    [
+        ({"FAKECUDA_DRIVER": "12040"}, "the NVIDIA driver is for CUDA 12.4, CUDA 13.0 or newer is wanted"),
+        ({"FAKECUDA_DEVICES": "0"}, "the NVIDIA driver finds no GPU (cuInit gives 100)"),
+        ({"FAKECUDA_MAJOR": "7"}, "Fake GPU is of architecture sm_70, sm_80 or newer is wanted"),
+    ],
+)
+def test_a_driver_that_will_not_do(fake: Path, cache: Path, setting: dict[str, str], message: str) -> None:
+    (problem, _), _ = run(STATE, fake, cache, **setting)
+    assert problem.startswith(message)
+
+
+STEPS = """
+    import json
+    import numpy as np
+    import numbaconv as nc
+    from numbaconv.graph import Graph, compile_graph
+    from numbaconv import functional as F
+    from numbaconv.kernels.cuda import compiler
+
+    weight = nc.Variable(np.ones((3, 4), np.float32))
+    graph = Graph()
+    x = graph.input((3, 4))
+    w = graph.leaf(weight)
+    graph.update(w, F.relu(w * x + 1.0))
+    graph.output((w * x).sum())
+    executable = compile_graph(graph, device="cuda")
+    images = nc.to_device(np.zeros((3, 4), np.float32))
+    for _ in range(4):
+        executable.run([images])
+    print(json.dumps(compiler.compiled_now))
+"""
+
+
+def test_a_run_is_captured_once_and_replayed_without_waiting(fake: Path, cache: Path) -> None:
+    compiled, log = run(STEPS, fake, cache)
+    kinds = [line.split()[0] for line in log]
+    launches = kinds.count("launch")
+    assert launches >= 2 and kinds.count("node") == launches
+    assert kinds.count("graph") == 3 and f"graph of {launches}" in log
+    assert "wait" not in kinds and "download" not in kinds
+    # the images, the weights and the plan's constants went up once
+    first = kinds.index("launch")
+    assert "upload" not in kinds[first:]
+    nodes = [line.replace("node", "launch") for line in log if line.startswith("node")]
+    assert nodes == [line for line in log if line.startswith("launch")]  # the same arguments
+    assert len(compiled) <= kinds.count("module")  # helpers have compiled the others
+    assert all(label.endswith("sm_90") for label in compiled)
+
+
+def test_another_process_finds_the_cubins(fake: Path, cache: Path) -> None:
+    run(STEPS, fake, cache)
+    compiled, log = run(STEPS, fake, cache)
+    assert compiled == [] and "module" in log
+    compiled, _ = run(STEPS, fake, cache, FAKECUDA_MAJOR="8")
+    assert compiled and all(label.endswith("sm_80") for label in compiled)
+    for file in (cache / "kernels").glob("*.cubin"):
+        file.write_bytes(file.read_bytes()[:-1])
+    compiled, _ = run(STEPS, fake, cache)
+    assert compiled  # damaged files are made anew
+
+
+def test_without_a_driver_one_sentence_says_so(cache: Path) -> None:
+    program = """
+        import json, sys
+        import numbaconv as nc
+        try:
+            nc.to_device([1.0])
+            print(json.dumps(None))
+        except RuntimeError as error:
+            print(json.dumps([type(error).__name__, str(error), "numba.cuda" in sys.modules]))
+    """
+    found, _ = run(program, None, cache)
+    if found is None:
+        pytest.skip("this machine has a GPU")
+    name, message, _ = found
+    assert name == "DeviceError"
+    assert message.startswith("the CUDA engine cannot run: ") and message.endswith('the CPU can (device="cpu")')

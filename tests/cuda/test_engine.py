@@ -1,0 +1,203 @@
+"""The CUDA engine in the emulator: every operator that it has against float64, gradients and whole training steps
+against the CPU's, arrays in and out."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba.cuda.extending", reason="numba-cuda is not installed: pip install numbaconv[cuda]")
+
+from reference import REFERENCES, assert_close, make_arguments, terms  # noqa: E402
+
+import numbaconv as nc  # noqa: E402
+import numbaconv.functional as F  # noqa: E402
+from numbaconv.graph import Graph, compile_graph, gradients  # noqa: E402
+from numbaconv.graph.autodiff import flatten_tree  # noqa: E402
+from numbaconv.kernels import device  # noqa: E402
+from numbaconv.kernels.cuda.emulated import EmulatedGpu  # noqa: E402
+from numbaconv.ops import FUNCTIONS, Spec  # noqa: E402
+from numbaconv.training.step import TrainStep  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+
+
+@pytest.fixture(autouse=True)
+def gpu() -> Iterator[EmulatedGpu]:
+    emulated = EmulatedGpu()
+    with device.use(emulated):
+        yield emulated
+
+
+def compiled(name: str, arguments: dict[str, Any]) -> tuple[Any, list[np.ndarray]]:
+    """A public function with its options bound, as a function of its arrays, and these."""
+    arrays = {k: v for k, v in arguments.items() if _are_arrays(v)}
+    options = {k: v for k, v in arguments.items() if k not in arrays}
+    leaves, rebuild = flatten_tree(arrays)
+    return (lambda *values: FUNCTIONS[name].function(**rebuild(values), **options)), leaves
+
+
+def _are_arrays(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or (isinstance(value, list) and isinstance(value[0], np.ndarray))
+
+
+CASES = [
+    pytest.param(name, case, id=f"{name}-{i}") for name, row in FUNCTIONS.items() for i, case in enumerate(row.cases)
+]
+
+
+@pytest.mark.parametrize("name, case", CASES)
+def test_operator(name: str, case: Any) -> None:
+    arguments = make_arguments(name, case, np.float32)
+    function, arrays = compiled(name, arguments)
+    try:
+        results = nc.compile(function, device="cuda")(*arrays)
+    except NotImplementedError as error:
+        assert "has no CUDA kernel yet; run it on the CPU" in str(error)
+        pytest.skip(str(error))
+    expected = REFERENCES[name].function(**arguments)
+    for found, wanted in zip(flatten_tree(results)[0], flatten_tree(expected)[0], strict=True):
+        assert isinstance(found, nc.DeviceArray)
+        assert_close(nc.to_host(found), wanted, terms(name, arguments))
+
+
+WITH_GRADIENTS = (
+    "add", "avg_pool2d", "batch_norm", "cat", "conv2d", "cross_entropy", "gelu", "linear", "max_pool2d", "relu",
+    "softplus", "tanh",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WITH_GRADIENTS)
+def test_gradients_are_the_cpus(name: str) -> None:
+    arguments = make_arguments(name, FUNCTIONS[name].cases[0], np.float32)
+    function, arrays = compiled(name, arguments)
+    seed = np.random.default_rng(1)
+
+    def all_gradients(*values: Any) -> Any:
+        y = flatten_tree(function(*values))[0][0]
+        weights = np.random.default_rng(1).standard_normal(y.shape).astype(np.float32)
+        return gradients((y * y * weights).sum(), [v for v in values if v.dtype.kind == "f"])
+
+    del seed
+    found, expected = (nc.compile(all_gradients, device=where)(*arrays) for where in ("cuda", "cpu"))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert_close(nc.to_host(ours), theirs, 100)
+
+
+# ------------------------------------------------------------------------------------------------ training steps
+
+
+def residual(width: int = 8) -> nc.nn.Module:
+    """Two residual blocks with batch norm, one of them with stride 2, and a classifier: ResNet-20 in small."""
+    from numbaconv.models.resnet import resnet20
+
+    return resnet20(num_classes=10)
+
+
+class Trained:
+    """Losses, right answers and variables after some steps on a device."""
+
+    def __init__(self, model: Any, where: str, steps: int, batch: int, size: int, channels: int, pad: int) -> None:
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, (20, channels, size, size), dtype=np.uint8)
+        labels = rng.integers(0, 10, 20)
+        optimizer = nc.optim.SGD(lr=0.05, momentum=0.9, weight_decay=1e-3)
+        step = TrainStep(
+            model, F.cross_entropy, optimizer, batch, Spec(images.shape, images.dtype), Spec(labels.shape, labels.dtype),
+            mean=(0.3,) * channels, std=(0.5,) * channels, pad=pad, device=where,
+            augmentation=nc.training.Augmentation(shift=1, flip=True, cutout=3),
+        )  # fmt: skip
+        self.results = []
+        for _ in range(steps):
+            chosen = rng.integers(0, 20, batch)
+            self.results.append([float(v) for v in step(images, labels, chosen)])
+            optimizer.step_count += 1
+        self.step = step
+        named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        self.values = {name: variable.data.copy() for name, variable in named.items()}
+
+
+def assert_alike(make: Any, **how: Any) -> None:
+    ours, theirs = (Trained(make(), where, **how) for where in ("cuda", "cpu"))
+    np.testing.assert_allclose(ours.results, theirs.results, rtol=1e-5)
+    for name, expected in theirs.values.items():
+        scale = max(float(np.abs(expected).max()), 1e-3)
+        np.testing.assert_allclose(ours.values[name], expected, rtol=0.0, atol=1e-5 * scale, err_msg=name)
+
+
+def test_lenet5_learns_as_on_the_cpu() -> None:
+    assert_alike(lambda: nc.models.build("lenet5", seed=0), steps=2, batch=4, size=28, channels=1, pad=2)
+
+
+# ------------------------------------------------------------------------------------------------ arrays and memory
+
+
+def test_results_stay_on_the_device_and_arguments_may_be_there(gpu: EmulatedGpu) -> None:
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    double = nc.compile(lambda x: x * 2.0, device="cuda")
+    there = double(nc.to_device(x))
+    uploads = gpu.uploads
+    again = double(there)  # nothing goes through the host
+    assert gpu.uploads == uploads and gpu.downloads == 0
+    np.testing.assert_array_equal(np.asarray(again), 4 * x)
+    facts = again.__cuda_array_interface__
+    assert facts["shape"] == (2, 3) and facts["typestr"] == "<f4" and facts["data"] == (again.address, False)
+
+    class Foreign:
+        __cuda_array_interface__ = facts
+
+    assert nc.to_device(Foreign()).address == again.address
+    np.testing.assert_array_equal(nc.to_host(double(Foreign())), 8 * x)
+
+
+def test_an_array_that_is_not_contiguous_is_refused() -> None:
+    class Foreign:
+        __cuda_array_interface__ = {
+            "shape": (2, 3), "typestr": "<f4", "data": (4096, False), "strides": (4, 8), "version": 3,
+        }  # fmt: skip
+
+    with pytest.raises(ValueError, match="contiguous, in C order"):
+        nc.to_device(Foreign())
+
+
+def test_variables_stay_on_the_device_until_they_are_asked_for(gpu: EmulatedGpu) -> None:
+    count, graph = nc.Variable(np.zeros(3, np.float32)), Graph()
+    leaf = graph.leaf(count)
+    graph.update(leaf, leaf + 1.0)
+    executable = compile_graph(graph, device="cuda")
+    for _ in range(3):
+        executable.run()
+    assert gpu.downloads == 0
+    held = count.data
+    np.testing.assert_array_equal(held, [3, 3, 3])
+    held[:] = 10.0  # what the host writes counts
+    executable.run()
+    np.testing.assert_array_equal(count.data, [11, 11, 11])
+    assert count.data is held
+
+
+def test_frozen_values_are_those_of_the_first_run() -> None:
+    weight = nc.Variable(np.full((2, 2), 3.0, np.float32))
+    frozen = nc.compile(lambda x: F.relu(x * weight), freeze=True, device="cuda")
+    x = np.ones((2, 2), np.float32)
+    assert nc.to_host(frozen(x)).sum() == 12.0
+    weight.data[:] = 0.0
+    assert nc.to_host(frozen(2 * x)).sum() == 24.0
+
+
+def test_an_operator_without_a_kernel_says_so() -> None:
+    run = nc.compile(lambda x: F.pixel_shuffle(x, 2), device="cuda")
+    with pytest.raises(NotImplementedError, match=r'has no CUDA kernel yet; run it on the CPU \(device="cpu"\)'):
+        run(np.zeros((1, 4, 2, 2), np.float32))
+
+
+def test_float64_is_for_the_cpu() -> None:
+    with pytest.raises(TypeError, match="the CUDA engine calculates in float32"):
+        nc.compile(F.relu, device="cuda")(np.zeros(100))
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "CUDA"])
+def test_a_device_that_does_not_exist(name: str) -> None:
+    with pytest.raises(ValueError, match="device must be one of cpu, cuda"):
+        nc.compile(F.relu, device=name)(np.zeros(1, np.float32))
