@@ -12,7 +12,7 @@ from reference.conv import conv as correlation  # noqa: E402
 from reference.conv import conv_grads  # noqa: E402
 
 from numbaconv.kernels.convolution import FORWARD, INPUT, WEIGHTS, Convolution  # noqa: E402
-from numbaconv.kernels.cuda import conv, emulator  # noqa: E402
+from numbaconv.kernels.cuda import conv, depthwise, emulator  # noqa: E402
 from numbaconv.kernels.cuda.lowering import BATCH, FILTER, FILTER_TRANSPOSED, PLAIN, Program, buffer_for  # noqa: E402
 from numbaconv.ops.geometry import output_size  # noqa: E402
 
@@ -50,6 +50,12 @@ LAYERS = {
     "volume": Layer((2, 4, 5, 6, 7), (6, 4, 3, 2, 3), stride=(2, 1, 2), padding=(1, 0, 1)),
 }
 
+DEPTHWISE = {
+    "depthwise": Layer((2, 36, 9, 8), (36, 1, 3, 3), padding=1, groups=36),
+    "depthwise stride 2": Layer((3, 6, 9, 10), (6, 1, 3, 5), stride=(2, 3), padding=((1, 0), (2, 1)), groups=6),
+    "depthwise dilated signal": Layer((2, 5, 23), (5, 1, 4), dilation=2, groups=5),
+}
+
 
 def rounded(a: np.ndarray, kind: str) -> np.ndarray:
     """Numbers that memory of a kind can hold."""
@@ -58,9 +64,7 @@ def rounded(a: np.ndarray, kind: str) -> np.ndarray:
 
 def stored(a: np.ndarray, layout: str, dtype: Any) -> np.ndarray:
     """An array as it lies on the device."""
-    if layout == BATCH:
-        a = np.moveaxis(a, 1, -1)
-    elif layout == FILTER:
+    if layout in (BATCH, FILTER):
         a = np.moveaxis(a, 1, -1)
     elif layout == FILTER_TRANSPOSED:
         a = np.moveaxis(np.moveaxis(a, 0, -1), 0, 0)
@@ -131,7 +135,8 @@ def run_pass(layer: Layer, direction: str, kind: str, activation: str | None = N
         expected = np.maximum(expected, 0)
 
     program = Program(precision=kind)
-    layouts = {"x": BATCH, "w": FILTER_TRANSPOSED if direction == INPUT else FILTER, "y": BATCH}
+    transposed = direction == INPUT or layer in DEPTHWISE.values()
+    layouts = {"x": BATCH, "w": FILTER_TRANSPOSED if transposed else FILTER, "y": BATCH}
     result = {FORWARD: "y", INPUT: "x", WEIGHTS: "w"}[direction]
     if result == "w":
         layouts["w"] = PLAIN
@@ -145,8 +150,12 @@ def run_pass(layer: Layer, direction: str, kind: str, activation: str | None = N
     given = Convolution(
         program, direction, {**attrs, "activation": activation}, x, buffers["w"], y, bias_buffer if bias else None
     )
-    append = conv.weight_step if direction == WEIGHTS else conv.correlate_step
-    append(given)
+    if direction == WEIGHTS:
+        conv.weight_step(given)
+    elif depthwise.serves(given):
+        depthwise.depthwise_step(given)
+    else:
+        conv.correlate_step(given)
     report = run(program, arrays)
     found = logical(arrays[id(buffers[result])], shapes[result], layouts[result])
     return found, expected, report
@@ -163,6 +172,16 @@ def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
 def test_pass(layer, kind, direction):
     found, expected, _ = run_pass(layer, direction, kind)
     assert relative_error(found, expected) <= KINDS[kind][1]
+
+
+@pytest.mark.parametrize("direction", [FORWARD, INPUT, WEIGHTS])
+@pytest.mark.parametrize("layer", DEPTHWISE.values(), ids=DEPTHWISE)
+def test_depthwise(layer, direction):
+    found, expected, _ = run_pass(layer, direction, "fp32")
+    assert relative_error(found, expected) <= KINDS["fp32"][1]
+    if direction != WEIGHTS:
+        found, expected, _ = run_pass(layer, direction, "fp32", "relu", bias=True)
+        assert relative_error(found, expected) <= KINDS["fp32"][1]
 
 
 @pytest.mark.parametrize("direction", [FORWARD, INPUT])

@@ -7,6 +7,7 @@ one tap: both are the same matrix product with less to gather.
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from ..convolution import FORWARD, INPUT, WEIGHTS, Convolution
 from ..cpu.geometry import taps_at
 from ..elementwise import homes_of
 from .compiler import Pointer, block, kernel
+from .depthwise import depthwise_step, depthwise_weight_parts, is_depthwise, serves, serves_weights
 from .implicit_gemm import (
     FIELDS,
     FILTER_AT,
@@ -203,7 +205,16 @@ def add_parts(T):
 
 def weight_step(c: Convolution) -> None:
     """Append the launches of a weight gradient: partial sums of parts of the pixels, and their sum."""
-    x, g, w = c.x, c.y, c.w
+    partial, parts = (depthwise_weight_parts if serves_weights(c) else weight_parts)(c)
+    depth, taps = c.x.channels // c.groups, math.prod(c.filter_size)
+    size = c.y.channels * taps * depth
+    grid = ceil_div(size, THREADS)
+    c.program.launch(add_parts(c.w.dtype), grid, (partial,), (c.w,), (parts, size, depth, taps))
+
+
+def weight_parts(c: Convolution):
+    """Append the launch of a weight gradient's partial sums; gives their buffer and number."""
+    x, g = c.x, c.y
     depth, outputs, taps = x.channels // c.groups, g.channels // c.groups, math.prod(c.filter_size)
     (size_d, size_h, size_w), (in_d, in_h, in_w) = c.sizes
     pixels = g.batch * size_d * size_h * size_w
@@ -230,10 +241,7 @@ def weight_step(c: Convolution) -> None:
         *divide(size_d), *divide(size_h), *divide(size_w),
     )  # fmt: skip
     c.program.launch(made, (blocks, c.groups, parts), (g, x), (partial,), constants, flops=c.flops)
-    size = g.channels * columns
-    c.program.launch(
-        add_parts(w.dtype), ceil_div(size, THREADS), (partial,), (w,), (parts, size, depth, taps)
-    )
+    return partial, parts
 
 
 # ------------------------------------------------------------------------------------------ lowering
@@ -267,21 +275,37 @@ def operand(program, source):
     return program.once((id(source), dtype), make)
 
 
-@lowering("conv", "linear", inputs=(BATCH, FILTER, PLAIN), outputs=(BATCH,))
+def _layouts(node):
+    """Depthwise filters lie as [tap][channel] in both directions."""
+    x, weight = node.inputs[:2]
+    alone = is_depthwise(node.attrs.get("groups", 1), x.shape[1], weight.shape[0], len(x.shape) - 2)
+    return BATCH, FILTER_TRANSPOSED if alone else FILTER, PLAIN
+
+
+@lowering("conv", "linear", inputs=_layouts, outputs=(BATCH,))
 def lower_conv(program, node, inputs, outputs):
     x, w, *bias = inputs
-    x, w = operand(program, x), operand(program, w)
-    correlate_step(Convolution(program, FORWARD, node.attrs, x, w, *outputs, *bias, flops=node.flops))
+    given = Convolution(program, FORWARD, node.attrs, x, w, *outputs, *bias, flops=node.flops)
+    if serves(given):
+        depthwise_step(given)
+    else:
+        correlate_step(replace(given, x=operand(program, x), w=operand(program, w)))
 
 
 @lowering("conv_input_grad", "linear_input_grad", inputs=(BATCH, FILTER_TRANSPOSED, PLAIN), outputs=(BATCH,))
 def lower_conv_input_grad(program, node, inputs, outputs):
     g, w, *bias = inputs
-    g, w = operand(program, g), operand(program, w)
-    correlate_step(Convolution(program, INPUT, node.attrs, g, w, *outputs, *bias, flops=node.flops))
+    given = Convolution(program, INPUT, node.attrs, g, w, *outputs, *bias, flops=node.flops)
+    if serves(given):
+        depthwise_step(given)
+    else:
+        correlate_step(replace(given, x=operand(program, g), w=operand(program, w)))
 
 
 @lowering("conv_weight_grad", "linear_weight_grad", inputs=(BATCH, BATCH), outputs=(PLAIN,))
 def lower_conv_weight_grad(program, node, inputs, outputs):
-    g, x = (operand(program, value) for value in inputs)
-    weight_step(Convolution(program, WEIGHTS, node.attrs, x, *outputs, g, flops=node.flops))
+    g, x = inputs
+    given = Convolution(program, WEIGHTS, node.attrs, x, *outputs, g, flops=node.flops)
+    if not serves_weights(given):
+        given = replace(given, x=operand(program, x), y=operand(program, g))
+    weight_step(given)

@@ -1,0 +1,105 @@
+"""What the compiler makes of the production tiles, without a GPU: registers, no spills, the instructions meant.
+
+``budget.json`` holds the registers of every configuration.  After a change that is meant to change them:
+
+    python tests/cuda/test_budget.py
+"""
+
+import collections
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("numba.cuda.extending", reason="numba-cuda is not installed: pip install numbaconv[cuda]")
+
+from numbaconv.kernels.cuda import conv, implicit_gemm  # noqa: E402
+from numbaconv.kernels.cuda.lowering import OPERANDS  # noqa: E402
+from numbaconv.kernels.cuda.tile import CHUNK_BYTES, ITEMSIZE  # noqa: E402
+
+BUDGET = Path(__file__).with_name("budget.json")
+
+ARCHITECTURES = ("sm_80", "sm_90")
+
+#: What each kind multiplies with, and how operands that lie by depth and by row come from shared memory.
+PRODUCTS = {
+    "fp32": ("FFMA", "LDS.128", "LDS.128"),
+    "tf32": ("HMMA.1688.F32.TF32", "LDSM.16.M88.4", "LDS"),
+    "bf16": ("HMMA.16816.F32.BF16", "LDSM.16.M88.4", "LDSM.16.MT88.4"),
+    "fp16": ("HMMA.16816.F32", "LDSM.16.M88.4", "LDSM.16.MT88.4"),
+}
+
+#: Double precision, and numbers that should be in registers.
+FORBIDDEN = ("DADD", "DMUL", "DFMA", "F2F.F64", "LDL", "STL")
+
+#: 16 bytes to shared memory past the registers, and 16 bytes of results.
+MOVES = ("LDGSTS.E.BYPASS.128", "STG.E.128")
+
+
+def configurations():
+    """(name, kernel, instructions it must have, whether the test takes part in every run)"""
+    for kind, (product, by_depth, by_row) in PRODUCTS.items():
+        group, width = "fp32" if kind == "fp32" else "tensor", CHUNK_BYTES // ITEMSIZE[kind]
+        for i, sizes in enumerate(conv.TILES[group]):
+            made = implicit_gemm.correlate(
+                OPERANDS[kind], result="float32", tile=(kind, *sizes), vector=width, width=4, volume=False,
+                phased=False, masked=True, activation=None, bias=False, residual=False, homes=(),
+            )  # fmt: skip
+            yield f"correlate {kind} {sizes}", made, (product, by_depth, *MOVES), i == 0 and kind != "fp16"
+        for i, sizes in enumerate(conv.WEIGHT_TILES[group]):
+            made = implicit_gemm.correlate_weights(
+                OPERANDS[kind], tile=(kind, *sizes), g_vector=width, x_vector=width, width=4, volume=False
+            )
+            yield f"correlate_weights {kind} {sizes}", made, (product, by_row, *MOVES), i == 0 and kind != "fp16"
+
+
+def parameters():
+    for name, made, needed, often in configurations():
+        for architecture in ARCHITECTURES:
+            marks = () if often and architecture == ARCHITECTURES[-1] else (pytest.mark.slow,)
+            yield pytest.param(name, made, needed, architecture, id=f"{name} {architecture}", marks=marks)
+
+
+def resources(report: str) -> tuple[int, int]:
+    """Registers of a thread, and bytes spilled, as the linker reports them."""
+    spilled = sum(int(n) for n in re.findall(r"(\d+) bytes spill (?:stores|loads)", report))
+    return int(re.search(r"Used (\d+) registers", report)[1]), spilled
+
+
+def instructions(cubin: bytes, folder: Path) -> collections.Counter | None:
+    """How often each instruction occurs; None without nvdisasm."""
+    beside = Path(sys.prefix, "lib").glob("python*/site-packages/nvidia/cu*/bin/nvdisasm")
+    tool = shutil.which("nvdisasm") or next(map(str, beside), None)
+    if tool is None:
+        return None
+    file = folder / "kernel.cubin"
+    file.write_bytes(cubin)
+    text = subprocess.run([tool, "-c", file], capture_output=True, text=True, check=True).stdout
+    found = re.findall(r"^\s+/\*[0-9a-f]{4,5}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", text, re.MULTILINE)
+    return collections.Counter(found)
+
+
+@pytest.mark.parametrize(("name", "made", "needed", "architecture"), parameters())
+def test_budget(name, made, needed, architecture, tmp_path):
+    _, cubin, report = made.on(architecture).build()
+    registers, spilled = resources(report)
+    assert spilled == 0
+    assert registers <= json.loads(BUDGET.read_text())[name][architecture]
+    found = instructions(cubin, tmp_path)
+    if found is None:
+        pytest.skip("registers are within the budget; nvdisasm is not installed, the instructions were not looked at")
+    assert [i for i in needed if not any(name == i or name.startswith(i + ".") for name in found)] == []
+    assert [i for i in found if i.startswith(FORBIDDEN)] == []
+
+
+if __name__ == "__main__":
+    table = {}
+    for name, made, *_ in configurations():
+        reports = {architecture: resources(made.on(architecture).build()[2]) for architecture in ARCHITECTURES}
+        print(name, reports, flush=True)
+        table[name] = {architecture: registers for architecture, (registers, _) in reports.items()}
+    BUDGET.write_text(json.dumps(table, indent=1) + "\n")
