@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("numba.cuda.extending", reason="numba-cuda is not installed: pip install numbaconv[cuda]")
+pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install numbaconv[cuda]")
 
 compiler = shutil.which("cc") or shutil.which("gcc")
 pytestmark = pytest.mark.skipif(compiler is None, reason="no C compiler to build the fake driver with")

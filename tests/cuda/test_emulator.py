@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-pytest.importorskip("numba.cuda.extending", reason="numba-cuda is not installed: pip install numbaconv[cuda]")
+pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install numbaconv[cuda]")
 
 from numbaconv.kernels.cuda import emulator  # noqa: E402
 from numbaconv.kernels.cuda.emulator import Divergence, Fault, launch  # noqa: E402

@@ -2,14 +2,18 @@
 
 from ...ops.resize import taps
 from .lowering import BATCH, lowering
-from .resample import resample_step
+from .resample import Matrix, resample_step
+
+
+def matrices_of(node, x, y) -> list[Matrix]:
+    """The weighted sums of a resize, a matrix a spatial dimension, from its input to its result."""
+    attrs = node.attrs
+    small, large = (y, x) if node.op.name == "resample_grad" else (x, y)  # the function's input and its result
+    sizes = zip(small.spatial, large.spatial, attrs["scales"], strict=True)
+    return [taps(attrs["mode"], *size, attrs["align_corners"], attrs["antialias"]) for size in sizes]
 
 
 @lowering("resample", "resample_grad", inputs=(BATCH,), outputs=(BATCH,))
 def lower_resample(program, node, inputs, outputs):
     x, y = inputs[0], outputs[0]
-    attrs, backward = node.attrs, node.op.name == "resample_grad"
-    small, large = (y, x) if backward else (x, y)  # the function's input and its result
-    sizes = zip(small.spatial, large.spatial, attrs["scales"], strict=True)
-    tables = [taps(attrs["mode"], *size, attrs["align_corners"], attrs["antialias"]) for size in sizes]
-    resample_step(program, x, y, tables, backward)
+    resample_step(program, x, y, matrices_of(node, x, y), backward=node.op.name == "resample_grad")

@@ -28,6 +28,7 @@ VOCABULARY: dict[Any, Any] = {
     vector.minimum: intrinsics.minimum,
     vector.fma: intrinsics.fma,
     vector.absolute: math.absolute,
+    vector.nearest: math.nearest,
     vector.sqrt: math.sqrt,
     cpu_math.exp: math.exp,
     cpu_math.expm1: math.expm1,

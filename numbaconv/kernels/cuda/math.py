@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numba.cuda import libdevice
 
 from .intrinsics import F32, Instruction, maximum, minimum, where
 
@@ -48,6 +49,7 @@ tanh = _elementary(math.tanh, np.tanh)
 sqrt = _elementary(math.sqrt, np.sqrt)
 absolute = _elementary(math.fabs, np.abs)
 erfc = _elementary(math.erfc, _erfc)
+nearest = _elementary(libdevice.rintf, np.rint)
 
 _ROOT_HALF = math.sqrt(0.5)
 _INVERSE_ROOT_OF_TWO_PI = 1.0 / math.sqrt(2.0 * math.pi)
@@ -70,6 +72,6 @@ def normal_cdf_and_density(x):
 
 
 __all__ = [
-    "absolute", "erfc", "exp", "expm1", "log", "log1p", "maximum", "minimum", "normal_cdf",
+    "absolute", "erfc", "exp", "expm1", "log", "log1p", "maximum", "minimum", "nearest", "normal_cdf",
     "normal_cdf_and_density", "sigmoid", "sqrt", "tanh", "where",
 ]  # fmt: skip
