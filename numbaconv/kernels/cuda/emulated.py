@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from ..annotations import Pointer
 from ..device import Address, Launch
 from . import emulator
 
@@ -86,14 +85,14 @@ class EmulatedGpu:
         if len(kinds) != len(launch.arguments):
             raise TypeError(f"{launch.kernel.label} takes {len(kinds)} arguments, not {len(launch.arguments)}")
         arguments = [
-            self._argument(kind, launch.kernel, argument)
-            for kind, argument in zip(kinds, launch.arguments, strict=True)
+            self._argument(position, kind, launch.kernel, argument)
+            for position, (kind, argument) in enumerate(zip(kinds, launch.arguments, strict=True))
         ]
         self.launches += 1
         emulator.launch(function, launch.grid, block.threads, block.shared, arguments)
 
-    def _argument(self, kind: Any, kernel: Any, argument: Any) -> Any:
+    def _argument(self, position: int, kind: Any, kernel: Any, argument: Any) -> Any:
         if not isinstance(argument, Address):
             return kind(argument)
-        dtype = np.dtype(kernel.dtype if kind is Pointer else kind.dtype)
+        dtype = kernel.dtype_of(position, kind)
         return self.memory(*argument)[: argument.bytes // dtype.itemsize * dtype.itemsize].view(dtype)
