@@ -17,6 +17,7 @@ from numbaconv.graph import Graph, compile_graph, gradients  # noqa: E402
 from numbaconv.graph.autodiff import flatten_tree  # noqa: E402
 from numbaconv.kernels import device  # noqa: E402
 from numbaconv.kernels.cuda.emulated import EmulatedGpu  # noqa: E402
+from numbaconv.kernels.cuda.lowering import BATCH, OPERANDS  # noqa: E402
 from numbaconv.ops import FUNCTIONS, Spec  # noqa: E402
 from numbaconv.training.step import TrainStep  # noqa: E402
 
@@ -121,14 +122,16 @@ class Residual(nc.nn.Module):
 class Trained:
     """Losses, right answers and variables after some steps on a device."""
 
-    def __init__(self, model: Any, where: str, steps: int, batch: int, size: int, channels: int, pad: int) -> None:
+    def __init__(
+        self, model: Any, where: str, steps: int, batch: int, size: int, channels: int, pad: int, precision: str = "fp32"
+    ) -> None:
         rng = np.random.default_rng(0)
         images = rng.integers(0, 256, (20, channels, size, size), dtype=np.uint8)
         labels = rng.integers(0, 10, 20)
         optimizer = nc.optim.SGD(lr=0.05, momentum=0.9, weight_decay=1e-3)
         step = TrainStep(
             model, F.cross_entropy, optimizer, batch, Spec(images.shape, images.dtype), Spec(labels.shape, labels.dtype),
-            mean=(0.3,) * channels, std=(0.5,) * channels, pad=pad, device=where,
+            mean=(0.3,) * channels, std=(0.5,) * channels, pad=pad, device=where, precision=precision,
             augmentation=nc.training.Augmentation(shift=1, flip=True, cutout=3),
         )  # fmt: skip
         self.results = []
@@ -155,6 +158,24 @@ def test_lenet5_learns_as_on_the_cpu() -> None:
 
 def test_a_residual_network_learns_as_on_the_cpu() -> None:
     assert_alike(Residual, steps=2, batch=5, size=10, channels=3, pad=0)
+
+
+@pytest.mark.parametrize("precision, tolerance", [("tf32", 2e-3), ("bf16", 2e-2), ("fp16", 2e-3)])
+def test_a_residual_network_learns_at_every_precision(precision: str, tolerance: float) -> None:
+    how = {"steps": 2, "batch": 5, "size": 10, "channels": 3, "pad": 0}
+    ours, theirs = Trained(Residual(), "cuda", precision=precision, **how), Trained(Residual(), "cpu", **how)
+    losses, expected = (np.array(trained.results)[:, 0] for trained in (ours, theirs))
+    np.testing.assert_allclose(losses, expected, rtol=tolerance)
+    between = {buffer.dtype for step in ours.step.executable.plan.steps for buffer in step.outputs if buffer.layout == BATCH}
+    assert between == {OPERANDS[precision]}
+    assert all(value.dtype == np.float32 for value in ours.values.values())
+
+
+def test_precisions_that_there_are_not() -> None:
+    with pytest.raises(ValueError, match="precision must be one of fp32, tf32, bf16, fp16, not 'int8'"):
+        nc.compile(F.relu, device="cuda", precision="int8")(np.zeros(3, np.float32))
+    with pytest.raises(ValueError, match='precision \'bf16\' needs device "cuda"'):
+        nc.Trainer(Residual(), precision="bf16")
 
 
 # ------------------------------------------------------------------------------------------------ arrays and memory
