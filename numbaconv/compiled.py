@@ -18,7 +18,8 @@ def compile(f: Callable, freeze: bool = False, device: str = "cpu", precision: s
     shapes at hand: for inference, where filters are then packed and transformed only once.
 
     With ``device="cuda"`` it runs on the GPU and returns arrays there (``nc.to_host`` and ``np.asarray`` copy them
-    back); arguments may be such arrays, or any objects with ``__cuda_array_interface__``, which are read where they are.
+    back); arguments may be such arrays, or any objects with ``__cuda_array_interface__``, which are read where they
+    are.
     ``precision`` is then that of convolutions' and fully connected layers' products: "fp32", or on tensor cores "tf32"
     (relative errors below 1e-3), "bf16" or "fp16" (1e-2; images between layers are then kept in 2 bytes, too).
     Parameters and all sums are float32 either way.

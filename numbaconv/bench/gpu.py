@@ -6,9 +6,9 @@ First every pass of a few layers of all kinds against float64 at every precision
 measurement.  Then convolutions, and operators that memory decides, whose yardstick is a copy measured in the same run.
 
 The device's own events time what it does; the median of the rounds counts, and ours and PyTorch's take turns.  A
-convolution is timed as it runs inside a network: values lie in the engine's layout already, packing the filter counts, and
-with bf16 and fp16 so does rounding the operands.  Copies of a pass with memory of their own take turns, so that together
-they touch more than the second-level cache holds.  PyTorch gets channels_last and, for bf16 and fp16, numbers of 2 bytes.
+convolution is timed as it runs inside a network: images lie in the engine's layout and precision already, packing the
+filter counts.  Copies of a pass with memory of their own take turns, so that together they touch more than the
+second-level cache holds.  PyTorch gets channels_last and, for bf16 and fp16, numbers of 2 bytes.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ def measure_convolutions(
 
 def passes(layers: Sequence[ConvLayer], directions: Sequence[str], precisions: Sequence[str]) -> list[tuple]:
     """What is to be measured; the first layer of a network has no input gradient."""
-    return [(layer, d, p) for p in precisions for layer in layers for d in directions if not (layer.first and d == INPUT)]
+    every = [(layer, d, p) for p in precisions for layer in layers for d in directions]
+    return [(layer, d, p) for layer, d, p in every if not (layer.first and d == INPUT)]
 
 
 def _name(layer: ConvLayer, direction: str, precision: str) -> str:
@@ -217,7 +218,8 @@ def _torch_pass(
         there = torch.from_numpy(array).cuda().to(dtype)
         return there.contiguous(memory_format=torch.channels_last) if array.ndim == 4 else there
 
-    sets = [[None if a is None else on_device(a) for a in (arrays.x, arrays.w, arrays.b, arrays.g)] for _ in range(copies)]
+    given = (arrays.x, arrays.w, arrays.b, arrays.g)
+    sets = [[None if a is None else on_device(a) for a in given] for _ in range(copies)]
     stride, padding, dilation = [layer.stride] * 2, [layer.padding] * 2, [1, 1]
     mask = [direction == INPUT, direction not in (INPUT, DIRECTIONS[0]), False]
 

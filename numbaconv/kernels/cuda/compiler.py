@@ -40,8 +40,8 @@ from ..cache import cache_folder, digest_for, load_or_compile
 from .intrinsics import I32
 
 __all__ = [
-    "Block", "Cubin", "FLOAT64", "INT32", "INT64", "Ints", "Kernel", "NUMBERS", "Pointer", "Pointers", "Specialised", "UINT8",
-    "block", "compiled_now", "kernel",
+    "Block", "Cubin", "FLOAT64", "INT32", "INT64", "Ints", "Kernel", "NUMBERS", "Pointer", "Pointers", "Specialised",
+    "UINT8", "block", "compiled_now", "kernel",
 ]  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Convolution in 1 to 3 dimensions and fully connected layers on a GPU: which tile, and how it is launched.
 
-The kernels are in ``implicit_gemm.py``.  A fully connected layer is a convolution of one pixel, a 1x1 convolution one of
-one tap: both are the same matrix product with less to gather.
+The kernels are in ``implicit_gemm.py``.  A fully connected layer is a convolution of one pixel, a 1x1 convolution one
+of one tap: both are the same matrix product with less to gather.
 """
 
 import itertools
@@ -35,9 +35,9 @@ from .tile import CHUNK_BYTES, Tile
 
 FLOAT32 = _Pointer("float32")
 
-#: Tiles by kind of arithmetic: (rows, columns, warp rows, warp columns, stages, resident blocks).  A warp's tile decides
-#: what it reads of shared memory for each product, a block's tile what it reads of global memory; many stages hide the
-#: way to memory, and two resident blocks hide each other's beginning and end.
+#: Tiles by kind of arithmetic: (rows, columns, warp rows, warp columns, stages, resident blocks).  A warp's tile
+#: decides what it reads of shared memory for each product, a block's tile what it reads of global memory; many stages
+#: hide the way to memory, and two resident blocks hide each other's beginning and end.
 TILES = {
     "fp32": ((128, 128, 32, 64, 3, 1), (128, 64, 32, 32, 2, 2), (128, 32, 32, 32, 3, 2), (64, 32, 32, 32, 3, 4)),
     "tensor": ((128, 128, 64, 64, 3, 2), (128, 64, 64, 32, 3, 2), (64, 64, 32, 32, 4, 2), (128, 32, 32, 32, 4, 2)),
@@ -49,8 +49,8 @@ WEIGHT_TILES = {
     "tensor": ((128, 128, 64, 64, 3, 2), (64, 128, 32, 32, 3, 2), (64, 64, 32, 32, 4, 2)),
 }
 
-#: Multiprocessors of the GPU that launches are laid out for (H100).  A constant, because the parts of a weight gradient,
-#: and with them its last bits, must not depend on the GPU at hand.
+#: Multiprocessors of the GPU that launches are laid out for (H100).  A constant, because the parts of a weight
+#: gradient, and with them its last bits, must not depend on the GPU at hand.
 MULTIPROCESSORS = 132
 
 #: Steps along the depth that a part of a weight gradient takes at least, so that its ring of stages is worth filling.
@@ -155,7 +155,8 @@ def correlate_step(c: Convolution, residual=None) -> None:
     made = correlate(
         x.dtype, result=y.dtype.name, tile=tuple(tile), vector=copy_width(x.dtype.itemsize, depth, x.channels),
         width=store_width(columns, y.channels), volume=in_d > 1 or out_d > 1 or c.filter_size[0] > 1,
-        phased=phases > 1, masked=math.prod(c.filter_size) <= MASK_BITS, activation=c.activation, bias=c.bias is not None, residual=residual is not None,
+        phased=phases > 1, masked=math.prod(c.filter_size) <= MASK_BITS, activation=c.activation,
+        bias=c.bias is not None, residual=residual is not None,
         homes=homes_of([(c.activation, ())]) if c.activation else (),
     )  # fmt: skip
     constants = (

@@ -1,8 +1,9 @@
 """Depthwise convolution: every channel has a filter of its own.
 
-There is nothing to multiply matrices for: a result costs as many products as there are taps, and memory decides.  Threads
-go along channels, which lie innermost, so all accesses are contiguous; what neighbouring pixels share is read from the
-first-level cache.  Filters are read as [tap][channel].  float32 at every precision: tensor cores would not help.
+There is nothing to multiply matrices for: a result costs as many products as there are taps, and memory decides.
+Threads go along channels, which lie innermost, so all accesses are contiguous; what neighbouring pixels share is read
+from the first-level cache.  Filters are read as [tap][channel].  float32 at every precision: tensor cores would not
+help.
 """
 
 import math

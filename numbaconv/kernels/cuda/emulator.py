@@ -3,15 +3,17 @@
     report = launch(kernel, grid=(2, 3, 1), block=128, shared=4096, arguments=(x, y, 17))
 
 Every value of a kernel that differs between threads is an array with one element a thread, and an instruction of
-``intrinsics.py`` is a method of ``Machine``.  So all threads of a block, and of as many blocks as fit into a *wave*, run in
-lock step.  Control flow must therefore be uniform over a block, as it is in kernels that use tensor cores and barriers:
-what a thread does by itself is chosen by ``where`` and ``write_if``.  Blocks whose ways part are run one by one.
+``intrinsics.py`` is a method of ``Machine``.  So all threads of a block, and of as many blocks as fit into a *wave*,
+run in lock step.  Control flow must therefore be uniform over a block, as it is in kernels that use tensor cores and
+barriers: what a thread does by itself is chosen by ``where`` and ``write_if``.  Blocks whose ways part are run one by
+one.
 
 What goes wrong on a GPU now and then goes wrong here always, as a ``Fault``:
 
 - an index outside its array, a vector or a copy that is not aligned, an address outside the shared memory;
 - shared memory read that no one has written, or that another warp wrote, or overwritten that another warp has read,
-  without a barrier in between; a copy of ``copy_async`` read before ``copy_wait``, or by another thread before a barrier;
+  without a barrier in between; a copy of ``copy_async`` read before ``copy_wait``, or by another thread before a
+  barrier;
 - ways of threads of one block that part.
 
 Bank conflicts are no faults.  They are counted, as wavefronts beyond the one that every phase of an access needs.

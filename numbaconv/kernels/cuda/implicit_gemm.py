@@ -1,14 +1,15 @@
 """Convolutions and fully connected layers as matrix products whose left operand is gathered (implicit GEMM).
 
-``correlate`` serves the forward pass and the input gradient.  A row of its product is an output pixel, a column an output
-channel, and the depth goes over filter taps and input channels; no matrix of patches is ever stored.  In a dimension,
-output position o meets filter taps first, first + tap step, ... at input positions start + j * index step + i * tap
-stride, where o is the j-th position of its *phase*.  A forward pass has one phase.  The input gradient of a convolution of
-stride s has s phases of output positions, each of which meets taps of its own (Dumoulin & Visin, arXiv 1603.07285,
-relationship 13), so no zero is ever inserted or multiplied; all phases run side by side in one launch.
+``correlate`` serves the forward pass and the input gradient.  A row of its product is an output pixel, a column an
+output channel, and the depth goes over filter taps and input channels; no matrix of patches is ever stored.  In a
+dimension, output position o meets filter taps first, first + tap step, ... at input positions start + j * index step +
+i * tap stride, where o is the j-th position of its *phase*.  A forward pass has one phase.  The input gradient of a
+convolution of stride s has s phases of output positions, each of which meets taps of its own (Dumoulin & Visin, arXiv
+1603.07285, relationship 13), so no zero is ever inserted or multiplied; all phases run side by side in one launch.
 
-``correlate_weights`` sums over pixels: a row is an output channel, a column a tap and input channel.  Parts of the pixels,
-which depend on the shapes alone, have partial sums of their own, which are added in order: the same bits on every run.
+``correlate_weights`` sums over pixels: a row is an output channel, a column a tap and input channel.  Parts of the
+pixels, which depend on the shapes alone, have partial sums of their own, which are added in order: the same bits on
+every run.
 """
 
 from ..annotations import Pointer as _Pointer
@@ -45,7 +46,8 @@ from .tile import CHUNK_BYTES, ROW_BYTES, Tile, make_place, make_tile
 FLOAT32 = _Pointer("float32")
 
 #: What a phase's row of the table of phases holds: output sizes, output rows in all, input position of the first tap at
-#: the first output, taps, the first tap's place in the filter, and the first output position; three are one a dimension.
+#: the first output, taps, the first tap's place in the filter, and the first output position; three are one a
+#: dimension.
 SIZES, ROWS, START, TAPS, FILTER_AT, FIRST, FIELDS = 0, 3, 4, 7, 10, 11, 14
 
 #: Taps whose meeting the input is kept as bits of an integer.
@@ -110,10 +112,10 @@ def correlate(T, result, tile, vector, width, volume, phased, masked, activation
     """A block: a tile of output pixels and channels, of a group and a phase (block_y).
 
     Memory: x [pixel][``x_pitch`` channels], w [output channel][tap][input channel], y [pixel][``y_pitch`` channels].  A
-    group takes ``depth`` channels of x and gives ``columns`` of y.  ``result`` is the dtype of y and the residual, T that of
-    x and w.  ``vector``: elements that a copy takes; ``width``:
-    results that a thread writes at once.  ``volume``: three dimensions, not two.  ``phased``: more than one phase.
-    ``masked``: at most ``MASK_BITS`` taps; then a bit for each says whether it meets the input, for a row of a copy.
+    group takes ``depth`` channels of x and gives ``columns`` of y.  ``result`` is the dtype of y and the residual, T
+    that of x and w.  ``vector``: elements that a copy takes; ``width``: results that a thread writes at once.
+    ``volume``: three dimensions, not two.  ``phased``: more than one phase. ``masked``: at most ``MASK_BITS`` taps;
+    then a bit for each says whether it meets the input, for a row of a copy.
     """
     Result, tile = _Pointer(result), Tile(*tile)
     multiply, spread = make_tile(tile, by_row=False)

@@ -1,18 +1,19 @@
 """What kernels are written in: 32-bit integers, and instructions of the GPU as functions.
 
-This is the only file with inline PTX and LLVM IR, so a port to another compiler of Python kernels is a port of this file.
+This is the only file with inline PTX and LLVM IR, so a port to another compiler of Python kernels is a port of this
+file.
 
 An instruction is called from a kernel like any function.  Numba compiles it to what its definition here emits.  Called
-by the Python interpreter it runs on the threads of the emulator's ``Machine`` (``emulator.py``), which has a method of the
-same name.  So a kernel is one Python function that runs on a GPU and, instruction by instruction, without one.
+by the Python interpreter it runs on the threads of the emulator's ``Machine`` (``emulator.py``), which has a method of
+the same name.  So a kernel is one Python function that runs on a GPU and, instruction by instruction, without one.
 
-Integers of a kernel are of type ``I32``.  Numba makes an int64 of ``int32 * int32``, and a convolution's index arithmetic
-then costs twice the instructions; ``I32`` stays 32 bits wide whatever it meets.  Division is unsigned, which is cheaper:
-dividends and divisors must not be negative (the emulator checks).  Kernels take raw pointers: an access costs its
-multiply-add and nothing else.
+Integers of a kernel are of type ``I32``.  Numba makes an int64 of ``int32 * int32``, and a convolution's index
+arithmetic then costs twice the instructions; ``I32`` stays 32 bits wide whatever it meets.  Division is unsigned,
+which is cheaper: dividends and divisors must not be negative (the emulator checks).  Kernels take raw pointers: an
+access costs its multiply-add and nothing else.
 
-Numbers are float32 in registers whatever memory holds.  ``read`` and ``write`` convert: a pointer to float16 holds fp16,
-a pointer to uint16 holds bf16 (Numba's own bfloat16 needs shims at link time).
+Numbers are float32 in registers whatever memory holds.  ``read`` and ``write`` convert: a pointer to float16 holds
+fp16, a pointer to uint16 holds bf16 (Numba's own bfloat16 needs shims at link time).
 """
 
 import operator
@@ -363,7 +364,8 @@ def _registers(name: str, kind: Any, doc: str) -> Any:
 registers = _registers(
     "registers",
     F32,
-    "``count`` zeros in registers, read and written as ``array[i]``; they stay there if every i is known after unrolling.",
+    "``count`` zeros in registers, read as ``array[i]``, written by ``put``; they stay there if every i is known after "
+    "unrolling.",
 )
 words = _registers("words", U32, "``count`` 32-bit words in registers; see ``registers``.")
 integers = _registers("integers", types.int32, "``count`` integers in registers; see ``registers``.")
@@ -721,9 +723,10 @@ ldmatrix_transposed = _ptx(
 def mma_tile(typing, sums, a, b, rows, columns, kind):
     """sums += A B^T on the tensor cores, for a warp's tile of 16 x 8 products (mma.sync).
 
-    sums: ``registers(rows * columns * 4)``; a: ``words(rows * 4)``; b: ``words(columns * 2)``, all in mma.sync's layout.
-    ``rows`` and ``columns`` count products; ``kind`` is a key of ``MMA_DEPTH``.  tf32 takes float32 bits, rounded here
-    by half a unit of the last place that the tensor cores read: they would cut, which errs by twice as much, towards zero.
+    sums: ``registers(rows * columns * 4)``; a: ``words(rows * 4)``; b: ``words(columns * 2)``, all in mma.sync's
+    layout. ``rows`` and ``columns`` count products; ``kind`` is a key of ``MMA_DEPTH``.  tf32 takes float32 bits,
+    rounded here by half a unit of the last place that the tensor cores read: they would cut, which errs by twice as
+    much, towards zero.
     """
     m, n, name = _literal(rows), _literal(columns), _literal(kind)
     if m is None or n is None or name is None:
@@ -757,7 +760,7 @@ def mma_tile(typing, sums, a, b, rows, columns, kind):
 
 @instruction
 def fma_tile(typing, sums, a, b, rows, columns, depth):
-    """sums[i * columns + j] += sum over k of a[k * rows + i] b[k * columns + j]: a thread's tile; all are ``registers``."""
+    """sums[i * columns + j] += sum over k of a[k * rows + i] b[k * columns + j], all ``registers``: a thread's tile."""
     m, n, k = _literal(rows), _literal(columns), _literal(depth)
     if m is None or n is None or k is None:
         return None

@@ -36,8 +36,8 @@ __all__ = [
 ]  # fmt: skip
 
 
-#: What ``precision`` makes of images between layers and of operands of matrix products.  Parameters, what lies in NumPy's
-#: order, and sums of any kind are float32.  tf32 is the tensor cores' reading of float32; uint16 holds bf16.
+#: What ``precision`` makes of images between layers and of operands of matrix products.  Parameters, what lies in
+#: NumPy's order, and sums of any kind are float32.  tf32 is the tensor cores' reading of float32; uint16 holds bf16.
 OPERANDS = {
     "fp32": np.dtype(np.float32),
     "tf32": np.dtype(np.float32),

@@ -1,8 +1,9 @@
 """The block tile: what all matrix products on a GPU are made of.
 
-A block of threads calculates ``rows`` x ``columns`` sums of products.  It walks along the depth in steps of 128 bytes of
-each operand's row, which asynchronous copies bring into a ring of ``stages`` in shared memory.  Each warp multiplies its
-own part, ``warp_rows`` x ``warp_columns``, out of there: by tensor cores (mma.sync) or, in fp32, by fused multiply-adds.
+A block of threads calculates ``rows`` x ``columns`` sums of products.  It walks along the depth in steps of 128 bytes
+of each operand's row, which asynchronous copies bring into a ring of ``stages`` in shared memory.  Each warp
+multiplies its own part, ``warp_rows`` x ``warp_columns``, out of there: by tensor cores (mma.sync) or, in fp32, by
+fused multiply-adds.
 
 A stage of an operand with n rows takes n * 128 bytes however it lies.  A chunk is 16 bytes.
 
@@ -235,8 +236,8 @@ def _of_warps(tile: Tile, by_row: bool, corner: Callable) -> tuple[Callable, Cal
 def _of_threads(tile: Tile, by_row: bool, corner: Callable) -> tuple[Callable, Callable]:
     """Each thread has ``down`` x ``across`` sums.
 
-    By depth its rows are ``LANE_ROWS`` apart and its columns ``LANE_COLUMNS``: the lanes of a wide load lie in different
-    bank groups, or read the same.  By row, fours of rows and columns are contiguous.
+    By depth its rows are ``LANE_ROWS`` apart and its columns ``LANE_COLUMNS``: the lanes of a wide load lie in
+    different bank groups, or read the same.  By row, fours of rows and columns are contiguous.
     """
     down, across = tile.warp_rows // LANE_ROWS, tile.warp_columns // LANE_COLUMNS
     row_fours, column_fours = down // 4, across // 4
