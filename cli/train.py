@@ -76,6 +76,7 @@ class _Work:
 @click.option("--shift", default=0, type=click.IntRange(min=0), help="Move training images by up to so many pixels.")
 @click.option("--flip", is_flag=True, help="Mirror every other training image.")
 @options.DEVICE
+@options.PRECISION
 @options.THREADS
 @click.option("--seed", default=0, type=click.IntRange(min=0), help="Of the first weights and the order of images.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="RUN", help="New run folder.  [default: in runs/]")
@@ -119,7 +120,7 @@ def _new_work(chosen: dict[str, Any], given: set[str], quiet: bool) -> _Work:
     dataset = load_dataset(dataset_name, folder, quiet, size)
     if chosen["threads"] is not None:
         config["training"]["threads"] = chosen["threads"]
-    trainer = recipes.build(config, dataset, padding(dataset.shape[1]), chosen["device"])
+    trainer = recipes.build(config, dataset, padding(dataset.shape[1]), chosen["device"], chosen["precision"])
     about = {
         "recipe": config.get("recipe"),
         "data": {
@@ -176,7 +177,7 @@ def _resumed_work(given: set[str], resume: Path, chosen: dict[str, Any], quiet: 
                 f"{option} {chosen[name]} contradicts the run {resume}, which has {kept}: leave {option} out, or start "
                 f"a new run without --resume"
             )
-    trainer, config = restore(run, chosen["threads"], chosen["device"])
+    trainer, config = restore(run, chosen["threads"], chosen["device"], chosen["precision"])
     data = config.get("data", {})
     if "name" not in data and "dataset" not in given:
         raise click.UsageError(f"{run.config_path} does not say which data set the run is on: name it by --dataset")

@@ -116,14 +116,16 @@ def check(config: Mapping[str, Any], where: str) -> None:
                 raise ValueError(f"{where}: {section} has no {key!r}, only {', '.join(known)}")
 
 
-def build(config: Mapping[str, Any], dataset: Any, pad: int = 0, device: str = "cpu") -> Trainer:
+def build(
+    config: Mapping[str, Any], dataset: Any, pad: int = 0, device: str = "cpu", precision: str = "fp32"
+) -> Trainer:
     """Build the trainer that a recipe describes, for a data set.
 
     Args:
         config: the recipe.
         dataset: ``data.Dataset``: gives the classes, the shape and the normalisation of the images.
         pad: black pixels around each image, if the recipe does not say.
-        device: what the trainer computes on.
+        device, precision: what the trainer computes on, and how.
 
     Raises:
         KeyError: if ``model``, ``training`` or ``optimizer`` lack what they must have.
@@ -149,6 +151,7 @@ def build(config: Mapping[str, Any], dataset: Any, pad: int = 0, device: str = "
         average=training.get("average", 0.0),
         views=training.get("views", "one"),
         device=device,
+        precision=precision,
         **{name: training[name] for name in ("l1", "l2", "clip_norm", "clip_value") if name in training},
     )
 

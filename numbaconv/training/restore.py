@@ -14,14 +14,14 @@ from .trainer import Trainer
 
 
 def restore(
-    run: RunFolder, threads: int | None = None, device: str = "cpu"
+    run: RunFolder, threads: int | None = None, device: str = "cpu", precision: str = "fp32"
 ) -> tuple[Trainer, dict[str, Any]]:
     """Build the trainer of a run anew, as it was before the first step; ``fit(resume=True)`` takes it on from there.
 
     Args:
         run: a run folder whose network is one of ``numbaconv.models`` and whose loss is the cross-entropy.
         threads: threads to use, which change no result; by default as many as the run was started with.
-        device: what to compute on; another than the run was started on changes results by rounding.
+        device, precision: what to compute on, and how; others than the run was started with change results by rounding.
 
     Returns:
         The trainer and the configuration.
@@ -47,6 +47,7 @@ def restore(
             average=training.get("average", 0.0),
             views=training.get("views", "one"),
             device=device,
+            precision=precision,
             **{name: training[name] for name in ("l1", "l2", "clip_norm", "clip_value") if name in training},
         )
     except KeyError as error:

@@ -58,8 +58,8 @@ class _Step:
         """The images with these indices."""
         return F.take_images(self.images, indices, *self.normalisation, *moved, **how)
 
-    def _compile(self, on_compile: OnCompile | None, device: str) -> None:
-        self.executable = compile_graph(self.graph, on_compile, device=device)
+    def _compile(self, on_compile: OnCompile | None, device: str, precision: str) -> None:
+        self.executable = compile_graph(self.graph, on_compile, device=device, precision=precision)
 
 
 class TrainStep(_Step):
@@ -85,6 +85,7 @@ class TrainStep(_Step):
         on_compile: OnCompile | None = None,
         penalties: Penalties | None = None,
         device: str = "cpu",
+        precision: str = "fp32",
     ) -> None:
         super().__init__(batch_size, images, labels, mean, std, pad)
         self.key = np.array([seed, 0], np.int64)
@@ -107,7 +108,7 @@ class TrainStep(_Step):
             value = value + _mixed(loss, other, losses) * model.auxiliary_weight
         self._update(value, [parameter for parameter in model.parameters() if parameter.trainable])
         graph.output(value, F.count_correct(scores, targets))
-        self._compile(on_compile, device)
+        self._compile(on_compile, device, precision)
 
     def _augmented(self, indices: Any) -> Any:
         how = self.augmentation
@@ -163,6 +164,7 @@ class EvalStep(_Step):
         views: Sequence[View] = VIEWS["one"],
         on_compile: OnCompile | None = None,
         device: str = "cpu",
+        precision: str = "fp32",
     ) -> None:
         super().__init__(batch_size, images, labels, mean, std, pad)
         targets = F.take_labels(self.labels, self.indices)
@@ -172,7 +174,7 @@ class EvalStep(_Step):
             seen = seen if weight == 1.0 else seen * weight
             logits = seen if logits is None else logits + seen
         self.graph.output(loss(logits, targets) * float(batch_size), F.count_correct(logits, targets), logits)
-        self._compile(on_compile, device)
+        self._compile(on_compile, device, precision)
 
     def __call__(
         self, images: Any, labels: Any, indices: np.ndarray

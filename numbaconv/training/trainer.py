@@ -65,6 +65,7 @@ class Trainer:
             ``torch.nn.utils.clip_grad_norm_``.
         device: ``"cpu"``, or ``"cuda"`` for the GPU, where images, parameters and the optimizer's state then stay;
             arrays got from ``Variable.data`` before a step do not show what it changed.
+        precision: of products on the GPU, as of ``nc.compile``.
 
     Attributes:
         state: where the run is.
@@ -97,6 +98,7 @@ class Trainer:
         clip_norm: float | None = None,
         clip_value: float | None = None,
         device: str = "cpu",
+        precision: str = "fp32",
     ) -> None:
         if not isinstance(model, Module):
             raise TypeError(f"Trainer: model must be an nn.Module, got {type(model).__name__}")
@@ -131,7 +133,7 @@ class Trainer:
                 raise ValueError(f"Trainer: {name} must be 0 or more, got {value}")
         if device != "cpu":
             driver_for(device)  # says what is missing, before any data is read
-        self.device = device
+        self.device, self.precision = device, precision
         self.penalties = Penalties(float(l1), float(l2), clip_norm, clip_value)
         self.state = RunState()
         self.validation: dict[str, Any] | None = None
@@ -403,6 +405,7 @@ class Trainer:
                 "pad": self.pad,
                 "on_compile": on_compile,
                 "device": self.device,
+                "precision": self.precision,
             }
             with _mode(model, training=kind == "train"):
                 self._plans[key] = (
