@@ -1,7 +1,7 @@
 """DLPack for arrays of a GPU, out and in, without copies.
 
-The protocol hands a C structure over in a capsule; whoever takes it renames the capsule and calls the structure's deleter
-when it is done (dmlc.github.io/dlpack, version 0.8 of the structure, which everybody reads).
+The protocol hands a C structure over in a capsule; whoever takes it renames the capsule and calls the structure's
+deleter when it is done (dmlc.github.io/dlpack, version 0.8 of the structure, which everybody reads).
 """
 
 import ctypes
@@ -87,7 +87,9 @@ class Taken:
             raise ValueError("a DLPack tensor of numbers on a CUDA device is wanted")
         self.shape = tuple(tensor.shape[i] for i in range(tensor.ndim))
         self.dtype = np.dtype(f"{_KINDS[tensor.code]}{tensor.bits // 8}")
-        self.strides = tuple(tensor.strides[i] * self.dtype.itemsize for i in range(tensor.ndim)) if tensor.strides else None
+        self.strides: tuple[int, ...] | None = None
+        if tensor.strides:
+            self.strides = tuple(tensor.strides[i] * self.dtype.itemsize for i in range(tensor.ndim))
         self.address = (tensor.data or 0) + tensor.byte_offset
 
     def __del__(self) -> None:

@@ -126,8 +126,9 @@ class Trained:
         images = rng.integers(0, 256, (20, channels, size, size), dtype=np.uint8)
         labels = rng.integers(0, 10, 20)
         optimizer = nc.optim.SGD(lr=0.05, momentum=0.9, weight_decay=1e-3)
+        specs = Spec(images.shape, images.dtype), Spec(labels.shape, labels.dtype)
         step = TrainStep(
-            model, F.cross_entropy, optimizer, batch, Spec(images.shape, images.dtype), Spec(labels.shape, labels.dtype),
+            model, F.cross_entropy, optimizer, batch, *specs,
             mean=(0.3,) * channels, std=(0.5,) * channels, pad=pad, device=where,
             augmentation=nc.training.Augmentation(shift=1, flip=True, cutout=3),
         )  # fmt: skip
