@@ -20,6 +20,7 @@ _KINDS = {
     "memory": ("networks", "batches"),
     "scaling": ("networks", "batches"),
     "profile": ("network", "batch"),
+    "gpu": ("networks", "batch"),
 }
 
 
@@ -41,6 +42,11 @@ _KINDS = {
 )
 @click.option("--rounds", default=7, type=click.IntRange(min=1), help="Rounds to take the best of.")
 @click.option("--torch-compile", is_flag=True, help="train, startup: torch.compile, too; it needs a C++ compiler.")
+@options.DEVICE
+@click.option(
+    "--precision", type=click.Choice(["fp32", "tf32", "bf16", "fp16"]), multiple=True,
+    help="gpu, and conv with --device cuda: of products; may be given several times.",
+)
 @options.THREADS
 @click.option("--json", type=click.Path(path_type=Path), metavar="FILE", help="Write everything to FILE, too.")
 @click.option("--csv", type=click.Path(path_type=Path), metavar="FILE", help="Write the rows to FILE, too.")
@@ -53,6 +59,8 @@ def command(
     batch_size: tuple[int, ...],
     rounds: int,
     torch_compile: bool,
+    device: str,
+    precision: tuple[str, ...],
     threads: int | None,
     json: Path | None,
     csv: Path | None,
@@ -63,6 +71,7 @@ def command(
     conv: each pass of each convolution. layers: the other layers. train: whole training steps. infer: inference.
     startup: from the start of the process to the first training step. memory: the most that a training process has.
     scaling: training steps at growing batches, with one thread and more. profile: where the time of a step goes.
+    gpu: whether the CUDA engine is right and how fast it is, all in one go.
 
     Ours and theirs take turns in one process, after warming up, and the best round of each counts.
     """
@@ -76,18 +85,30 @@ def command(
             raise click.UsageError(f"--function belongs to layers, not to {kind}")
         chosen["functions"] = function
         chosen.setdefault("networks", ())
-    if plot is not None and kind != "conv":
+    if device != "cpu" and kind not in ("conv", "gpu"):
+        raise click.UsageError(f"--device {device} belongs to conv and gpu, not to {kind}")
+    if precision and kind != "gpu" and device == "cpu":
+        raise click.UsageError("--precision belongs to gpu, and to conv with --device cuda")
+    if device != "cpu" and kind == "conv":
+        chosen["device"] = device
+    if precision:
+        chosen["precisions"] = precision
+    if plot is not None and (kind != "conv" or device != "cpu"):
         raise click.UsageError(f"--plot belongs to conv, not to {kind}")
     for option, file in (("--json", json), ("--csv", csv), ("--plot", plot)):
         if file is not None and not file.parent.is_dir():
             raise click.ClickException(f"{option} {file}: there is no folder {file.parent}")
     from numbaconv import bench, visual
+    from numbaconv.kernels.device import DeviceError
     from numbaconv.training.files import write_atomic
 
     if plot is not None and not visual.can_draw():
         raise click.ClickException(visual.HINT)
     with bar(console.stderr(), False, "Measuring") as show:
-        report = bench.run(kind, against, rounds, threads, on_progress=show, **chosen)
+        try:
+            report = bench.run(kind, against, rounds, threads, on_progress=show, **chosen)
+        except (DeviceError, ArithmeticError) as error:
+            raise click.ClickException(f"bench {kind}: {error}") from error
     report.show()
     if json is not None:
         write_atomic(json, report.to_json())

@@ -20,7 +20,8 @@ def compile(f: Callable, freeze: bool = False, device: str = "cpu", precision: s
     With ``device="cuda"`` it runs on the GPU and returns arrays there (``nc.to_host`` and ``np.asarray`` copy them
     back); arguments may be such arrays, or other libraries' arrays on the GPU, which are read where they are.
     ``precision`` is then that of convolutions' and fully connected layers' products: "fp32", or on tensor cores "tf32"
-    (relative errors below 1e-3), "bf16" or "fp16" (1e-2).  Everything else, and all sums, are float32 either way.
+    (relative errors below 1e-3), "bf16" or "fp16" (1e-2; images between layers are then kept in 2 bytes, too).
+    Parameters and all sums are float32 either way.
 
     Raises ValueError for a device or precision that there is not, DeviceError for a device that cannot be used.
     """

@@ -28,6 +28,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "memory": ("torch",),
     "scaling": ("torch",),
     "profile": (),
+    "gpu": ("torch",),
 }
 
 

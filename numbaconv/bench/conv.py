@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 import numbaconv.functional as F
-from numbaconv.graph import Executable, Graph, compile_graph, gradients
-from numbaconv.kernels.cpu.lowering import BATCH, Step
+from numbaconv.graph import Graph, compile_graph, gradients
+from numbaconv.kernels.lowering import BATCH
 
 from . import exact
 from .replay import Replay
@@ -66,6 +66,8 @@ def measure(
     directions: Sequence[str] = DIRECTIONS,
     batch: int | None = None,
     layers: Sequence[ConvLayer] | None = None,
+    device: str = "cpu",
+    precisions: Sequence[str] = ("fp32",),
 ) -> Sequence[Row]:
     """A row for each pass of each layer; the first layer of a network has no input gradient.
 
@@ -75,11 +77,17 @@ def measure(
         directions: some of ``DIRECTIONS``.
         batch: images, instead of those in the tables.
         layers: these instead of the networks'.
+        device: "cpu" or "cuda"; see ``gpu.py`` for how the latter is measured.
+        precisions: of matrix products on a GPU.
     """
     for direction in directions:
         if direction not in DIRECTIONS:
             raise ValueError(f"bench conv: there is no pass {direction!r}, only {', '.join(DIRECTIONS)}")
     chosen = convolutions(tuple(networks), batch) if layers is None else list(layers)
+    if device != "cpu":
+        from .gpu import measure_convolutions
+
+        return measure_convolutions(session, chosen, directions, precisions)
     work = [(layer, d) for layer in chosen for d in directions if not (layer.first and d == INPUT)]
     rows = session.each(work, lambda layer, direction: f"{layer.name}, {direction}", measure_pass)
     for row in rows:  # by now the peak is known best
@@ -90,8 +98,8 @@ def measure(
 
 def measure_pass(session: Session, layer: ConvLayer, direction: str) -> ConvRow:
     """One row."""
-    arrays = _Arrays(layer)
-    executable = _compile(layer, direction, arrays)
+    arrays = Arrays(layer)
+    executable = compile_graph(one_pass(layer, direction, arrays))
     calls: dict[str, Callable[[], Any]] = {"ours": Replay(executable).only(inside_a_network)}
     if session.torch is not None:
         calls |= _torch_calls(session.torch, layer, direction, arrays)
@@ -106,7 +114,7 @@ def measure_pass(session: Session, layer: ConvLayer, direction: str) -> ConvRow:
         torch_nchw_gflops=rates.get("nchw"),
         torch_channels_last_gflops=rates.get("channels_last"),
         share_of_peak=layer.flops / ours / session.peak,
-        error=_error(layer, direction, arrays, executable.run()[0]),
+        error=pass_error(layer, direction, arrays, executable.run()[0]),
         ours_us=ours * 1e6,
         mflop=layer.flops / 1e6,
         flop_per_byte=layer.flops / layer.bytes,
@@ -122,13 +130,13 @@ def measure_pass(session: Session, layer: ConvLayer, direction: str) -> ConvRow:
     )
 
 
-def inside_a_network(step: Step) -> bool:
+def inside_a_network(step: Any) -> bool:
     """Whether a step of a one-layer plan would be there in a network too: all but data entering and leaving."""
     crosses = step.label in ("reorder", "output")
     return not (crosses and any(buffer.layout == BATCH for buffer in (*step.inputs, *step.outputs)))
 
 
-class _Arrays:
+class Arrays:
     """Standard normal numbers, the filter scaled such that outputs are about as large as inputs."""
 
     def __init__(self, layer: ConvLayer) -> None:
@@ -143,17 +151,18 @@ class _Arrays:
         self.g = normal(layer.output_shape)
 
 
-def _compile(layer: ConvLayer, direction: str, arrays: _Arrays) -> Executable:
+def one_pass(layer: ConvLayer, direction: str, arrays: Arrays) -> Graph:
+    """A graph of one pass, with all its arrays bound."""
     graph = Graph()
     x, w = graph.leaf(arrays.x), graph.leaf(arrays.w)
     result = F.conv2d(x, w, arrays.b, layer.stride, layer.padding, 1, layer.groups)
     if direction != FORWARD:
         (result,) = gradients(result, [x if direction == INPUT else w], graph.leaf(arrays.g))
     graph.output(result)
-    return compile_graph(graph)
+    return graph
 
 
-def _error(layer: ConvLayer, direction: str, arrays: _Arrays, found: np.ndarray) -> float:
+def pass_error(layer: ConvLayer, direction: str, arrays: Arrays, found: np.ndarray) -> float:
     """Largest difference to float64 over the largest value there."""
     x, w, b, g = arrays.x, arrays.w, arrays.b, arrays.g
     few = slice(None if direction == WEIGHT else _COMPARED_IMAGES)
@@ -164,13 +173,13 @@ def _error(layer: ConvLayer, direction: str, arrays: _Arrays, found: np.ndarray)
     return exact.relative_error(found[few], gradient(g[few], x[few], w, *geometry))
 
 
-def _torch_calls(torch: Any, layer: ConvLayer, direction: str, arrays: _Arrays) -> dict[str, Callable[[], Any]]:
+def _torch_calls(torch: Any, layer: ConvLayer, direction: str, arrays: Arrays) -> dict[str, Callable[[], Any]]:
     """The pass in both of PyTorch's layouts."""
     formats = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}
     return {name: _torch_call(torch, layer, direction, arrays, form) for name, form in formats.items()}
 
 
-def _torch_call(torch: Any, layer: ConvLayer, direction: str, arrays: _Arrays, form: Any) -> Callable[[], Any]:
+def _torch_call(torch: Any, layer: ConvLayer, direction: str, arrays: Arrays, form: Any) -> Callable[[], Any]:
     x, w, g = (torch.from_numpy(a).contiguous(memory_format=form) for a in (arrays.x, arrays.w, arrays.g))
     b = None if arrays.b is None else torch.from_numpy(arrays.b)
     stride, padding, dilation = [layer.stride] * 2, [layer.padding] * 2, [1, 1]

@@ -33,6 +33,7 @@ class Session:
 
     Attributes:
         notes: sentences about what could not be measured.
+        device: name of the GPU that was measured, if any.
 
     Raises:
         ImportError: if one of ``against`` is not installed.
@@ -42,6 +43,7 @@ class Session:
         self.against = tuple(against)
         self.rounds = rounds
         self.notes: list[str] = []
+        self.device: str | None = None
         self._on_progress = on_progress
         for name in self.against:
             if importlib.util.find_spec(name) is None:
@@ -105,6 +107,8 @@ class Session:
             "threads": runner.get_threads(),
             "rounds": self.rounds,
         }
+        if self.device is not None:
+            found |= {"gpu": self.device, "numba-cuda": _version("numba-cuda")}
         if "_peak" in self.__dict__:
             found["peak, GFLOP/s"] = self.peak / 1e9
         if "bandwidth" in self.__dict__:

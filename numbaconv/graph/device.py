@@ -66,12 +66,15 @@ class DevicePlan(Planned):
             self._slots[position] = self.allocate(spec.size * spec.dtype.itemsize)
         return self._slots[position]
 
-    def launches(self, phases: Sequence[Phase], leaves: Sequence[int]) -> list[Launch]:
-        """The launches of some phases, with the leaves at these addresses."""
+    def launches(
+        self, phases: Sequence[Phase], leaves: Sequence[int], keep: Callable[[Any], bool] = lambda step: True
+    ) -> list[Launch]:
+        """The launches of some phases, with the leaves at these addresses; of the steps that ``keep`` says yes to."""
         return [
             Launch(step.kernel, step.grid, (*(self._address(b, leaves) for b in operands(step)), *step.constants))
             for phase in phases
             for step in phase.steps
+            if keep(step)
         ]
 
     def _address(self, b: Buffer, leaves: Sequence[int]) -> Address:
@@ -128,6 +131,10 @@ class DeviceExecutable:
                 self._is_frozen = True
                 self._recorded.clear()
         return results
+
+    def launches(self, keep: Callable[[Any], bool]) -> list[Launch]:
+        """What the last run launched, of the steps that ``keep`` says yes to: for measuring."""
+        return self.plan.launches(self.plan.phases, self._addresses, keep)
 
     def _recording(self) -> Callable[[], None]:
         key = tuple(self._addresses)

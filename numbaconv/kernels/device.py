@@ -71,6 +71,9 @@ class Driver(Protocol):
     def synchronize(self) -> None:
         """Wait until everything is done."""
 
+    def timed(self, call: Callable[[], Any]) -> float:
+        """Seconds that the device takes for what ``call`` has it do, by the device's clock; waits for it."""
+
 
 class DeviceArray:
     """An array in a device's memory, in C order.

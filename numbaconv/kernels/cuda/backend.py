@@ -22,4 +22,5 @@ def form(shape: tuple[int, ...], layout: str, lanes: int) -> tuple[str, int]:
 def cuda(precision: str = "fp32") -> Backend:
     """The backend with matrix products of a precision."""
     program = functools.partial(Program, precision=precision)
-    return Backend("cuda", LOWERINGS, program, buffer_for, lambda batch: 1, form, reorder_step, copy_step, zero_step)
+    buffers = functools.partial(buffer_for, precision=precision)
+    return Backend("cuda", LOWERINGS, program, buffers, lambda batch: 1, form, reorder_step, copy_step, zero_step)

@@ -25,7 +25,7 @@ import re
 import sys
 import types as python_types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,7 +40,7 @@ from ..cache import cache_folder, digest_for, load_or_compile
 from .intrinsics import I32
 
 __all__ = [
-    "Block", "Cubin", "FLOAT64", "INT32", "INT64", "Ints", "Kernel", "Pointer", "Pointers", "Specialised", "UINT8",
+    "Block", "Cubin", "FLOAT64", "INT32", "INT64", "Ints", "Kernel", "NUMBERS", "Pointer", "Pointers", "Specialised", "UINT8",
     "block", "compiled_now", "kernel",
 ]  # fmt: skip
 
@@ -71,6 +71,13 @@ def block(threads: int, resident: int = 1, shared: int = 0, feature: str = "") -
     return mark
 
 
+#: Numbers that kernels calculate with; uint16 holds bf16.
+NUMBERS = tuple(map(np.dtype, ("float32", "float16", "uint16")))
+
+#: The constant that says of which dtypes a kernel's ``Pointer`` arguments are, where they are not all the kernel's.
+_POINTERS = "pointers"
+
+
 class Kernel(factory.Kernel):
     """A function for every set of constants."""
 
@@ -89,7 +96,30 @@ class Specialised(factory.Specialised):
     @functools.cached_property
     def function(self) -> Callable:
         """What one thread does, in Python."""
-        return self.kernel.make(self.dtype, **dict(self.constants))
+        return self.kernel.make(self.dtype, **{k: v for k, v in self.constants if k != _POINTERS})
+
+    def taking(self, dtypes: Sequence[np.dtype]) -> "Specialised":
+        """This kernel for operands of these dtypes, of which some may be half as wide as others.
+
+        Kernels calculate in float32 whatever memory holds, so any ``Pointer`` may be one to float32, fp16 or bf16.
+        """
+        if self.dtype not in NUMBERS:
+            return self
+        kinds = [parameter.annotation for parameter in inspect.signature(self.function).parameters.values()]
+        own = tuple(
+            (dtype if kind is Pointer and dtype in NUMBERS else self.dtype).name
+            for kind, dtype in zip(kinds, dtypes, strict=False)
+        )
+        if all(name == self.dtype.name for name in own):
+            return self
+        return Specialised(self.kernel, self.dtype, tuple(sorted((*self.constants, (_POINTERS, own)))))
+
+    def dtype_of(self, position: int, kind: Any) -> np.dtype:
+        """Of what the argument at a position, annotated ``kind``, points to."""
+        own: Any = dict(self.constants).get(_POINTERS, ())
+        if kind is Pointer:
+            return np.dtype(own[position]) if position < len(own) else self.dtype
+        return np.dtype(kind.dtype)
 
     @property
     def block(self) -> Block:
@@ -193,12 +223,10 @@ def _types_of(kernel: Specialised) -> list[Any]:
         return types.CPointer(getattr(types, np.dtype(dtype).name))
 
     found: list[Any] = []
-    for parameter in inspect.signature(kernel.function).parameters.values():
+    for position, parameter in enumerate(inspect.signature(kernel.function).parameters.values()):
         kind = parameter.annotation
-        if kind is Pointer:
-            found.append(pointer(kernel.dtype))
-        elif isinstance(kind, Pointer):
-            found.append(pointer(kind.dtype))
+        if kind is Pointer or isinstance(kind, Pointer):
+            found.append(pointer(kernel.dtype_of(position, kind)))
         elif isinstance(kind, Pointers):
             found.append(types.UniTuple(pointer(kernel.dtype), kind.count))
         elif isinstance(kind, Ints):

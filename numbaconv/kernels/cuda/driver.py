@@ -102,6 +102,20 @@ class Gpu:
         self._use()
         _checked(cu.cuStreamSynchronize(self._stream))
 
+    def timed(self, call: Callable[[], Any]) -> float:
+        self._use()
+        # on the default stream, which waits for ours and ours for it: another library's work is timed alike
+        first, last = (_checked(cu.cuEventCreate(cu.CUevent_flags.CU_EVENT_DEFAULT)) for _ in range(2))
+        try:
+            _checked(cu.cuEventRecord(first, 0))
+            call()
+            _checked(cu.cuEventRecord(last, 0))
+            _checked(cu.cuEventSynchronize(last))
+            return _checked(cu.cuEventElapsedTime(first, last)) / 1e3
+        finally:
+            _checked(cu.cuEventDestroy(first))
+            _checked(cu.cuEventDestroy(last))
+
     # ---------------------------------------------------------------------------------------- launches
 
     def record(self, launches: Sequence[Launch]) -> Callable[[], None]:

@@ -40,7 +40,7 @@ from .intrinsics import (
     where,
     write_vector_if,
 )
-from .tile import CHUNK_BYTES, ROW_BYTES, STEPS, Tile, make_place, make_tile
+from .tile import CHUNK_BYTES, ROW_BYTES, Tile, make_place, make_tile
 
 FLOAT32 = _Pointer("float32")
 
@@ -121,7 +121,7 @@ def correlate(T, result, tile, vector, width, volume, phased, masked, activation
     copy = make_copy(vector * tile.itemsize)
     bias_of, store = make_store(tile, width, activation, bias, residual)
     rows, tile_columns, stage_depth, chunk_size = tile.rows, tile.columns, tile.depth, tile.chunk
-    stages, ahead, left_bytes, stage_bytes = tile.stages, tile.stages - 1, tile.left_bytes, tile.stage_bytes
+    ahead, left_bytes, stage_bytes = tile.stages - 1, tile.left_bytes, tile.stage_bytes
     in_flight, sums_count, pitch = tile.stages - 2, tile.sums, tile.sums_pitch
     chunks = ROW_BYTES // CHUNK_BYTES
     line_step = tile.threads // chunks  # rows that all threads together copy

@@ -28,7 +28,7 @@ from ..lowering import (
     Lowerings,
     ceil_div,
 )
-from .compiler import Specialised
+from .compiler import NUMBERS, Specialised
 
 __all__ = [
     "BATCH", "Buffer", "FILTER", "FILTERS", "FILTER_LINES", "FILTER_LINES_TRANSPOSED", "FILTER_TRANSPOSED",
@@ -36,8 +36,8 @@ __all__ = [
 ]  # fmt: skip
 
 
-#: What ``precision`` makes of the operands of matrix products; sums and all other numbers are float32.  tf32 is the
-#: tensor cores' reading of float32; uint16 holds bf16.
+#: What ``precision`` makes of images between layers and of operands of matrix products.  Parameters, what lies in NumPy's
+#: order, and sums of any kind are float32.  tf32 is the tensor cores' reading of float32; uint16 holds bf16.
 OPERANDS = {
     "fp32": np.dtype(np.float32),
     "tf32": np.dtype(np.float32),
@@ -46,8 +46,15 @@ OPERANDS = {
 }
 
 
-def buffer_for(shape: tuple[int, ...], dtype: np.dtype, layout: str, lanes: int = 1) -> Buffer:
+FLOAT32 = np.dtype(np.float32)
+
+
+def buffer_for(
+    shape: tuple[int, ...], dtype: np.dtype, layout: str, lanes: int = 1, precision: str = "fp32"
+) -> Buffer:
     """The buffer of a value of logical ``shape`` in ``layout``."""
+    if layout == BATCH and dtype == FLOAT32:
+        dtype = OPERANDS[precision]
     return Buffer("whole", dtype, math.prod(shape), layout, shape)
 
 
@@ -92,6 +99,7 @@ class Program:
         x, y, z = (*sizes, 1, 1)[:3]
         if x * y * z:
             label = self.label or kernel.label
+            kernel = kernel.taking([buffer.dtype for buffer in (*inputs, *outputs)])
             self.steps.append(
                 Step(kernel, (x, y, z), tuple(inputs), tuple(outputs), tuple(constants), label, flops)
             )
@@ -110,12 +118,16 @@ class Program:
     @staticmethod
     def number(value: float, dtype: np.dtype) -> Buffer:
         """One number known when the graph is planned."""
-        return Program.constant(np.array([value], dtype))
+        return Program.constant(np.array([value], _wide(dtype)))
 
     @staticmethod
     def whole(dtype: np.dtype, elements: int) -> Buffer:
-        """An intermediate result."""
-        return Buffer("whole", np.dtype(dtype), elements)
+        """An intermediate result; sums of 2-byte numbers are float32."""
+        return Buffer("whole", _wide(dtype), elements)
+
+
+def _wide(dtype: Any) -> np.dtype:
+    return FLOAT32 if np.dtype(dtype) in NUMBERS else np.dtype(dtype)
 
 
 LOWERINGS = Lowerings()
