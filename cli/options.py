@@ -63,3 +63,10 @@ DEVICE = click.option(
     callback=_device,
     help="What to compute on. auto is the CPU until the CUDA engine has been measured on GPUs.",
 )
+
+PRECISION = click.option(
+    "--precision",
+    type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
+    default="fp32",
+    help="Of products on the GPU; sums are float32.",
+)

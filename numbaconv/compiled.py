@@ -7,7 +7,7 @@ import numpy as np
 
 from .graph import Executable, Graph, compile_graph
 from .graph.autodiff import flatten_tree
-from .kernels.device import DeviceArray, driver_for
+from .kernels.device import DeviceArray, driver_for, is_on_device
 
 
 def compile(f: Callable, freeze: bool = False, device: str = "cpu", precision: str = "fp32") -> Callable:
@@ -18,8 +18,7 @@ def compile(f: Callable, freeze: bool = False, device: str = "cpu", precision: s
     shapes at hand: for inference, where filters are then packed and transformed only once.
 
     With ``device="cuda"`` it runs on the GPU and returns arrays there (``nc.to_host`` and ``np.asarray`` copy them
-    back); arguments may be such arrays, or any objects with ``__cuda_array_interface__``, which are read where they
-    are.
+    back); arguments may be such arrays, or other libraries' arrays on the GPU, which are read where they are.
     ``precision`` is then that of convolutions' and fully connected layers' products: "fp32", or on tensor cores "tf32"
     (relative errors below 1e-3), "bf16" or "fp16" (1e-2; images between layers are then kept in 2 bytes, too).
     Parameters and all sums are float32 either way.
@@ -46,6 +45,6 @@ def compile(f: Callable, freeze: bool = False, device: str = "cpu", precision: s
 
 def _as_array(value: Any, device: str) -> Any:
     """An array of the host, or one that is on the device already."""
-    if device != "cpu" and hasattr(value, "__cuda_array_interface__"):
+    if device != "cpu" and is_on_device(value):
         return DeviceArray.of(driver_for(device), value)
     return np.asarray(value)

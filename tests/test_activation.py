@@ -95,8 +95,8 @@ def test_random_cases_are_pytorchs(key: str) -> None:
     check()
 
 
-def test_prelu_and_softmin_are_pytorchs() -> None:
-    theirs = {name: torch_function(name) for name in ("prelu", "softmin", "maximum", "minimum")}
+def test_prelu_softmin_and_glu_are_pytorchs() -> None:
+    theirs = {name: torch_function(name) for name in ("prelu", "softmin", "glu", "maximum", "minimum")}
     rng = np.random.default_rng(0)
     for shape, weights in (((17, 3, 4), 3), ((5, 3), 1), ((2, 4, 3, 2), 4), ((6,), 1)):
         x, weight = rng.standard_normal(shape), rng.standard_normal(weights)
@@ -104,6 +104,9 @@ def test_prelu_and_softmin_are_pytorchs() -> None:
     for dim in (0, 1, -1):
         x = rng.standard_normal((5, 7))
         assert_agrees("softmin", {"x": x, "dim": dim}, lambda x, dim: theirs["softmin"](x, dim))
+    for shape, dim in (((4, 6), 0), ((4, 6), -1), ((17, 6, 2, 3), 1), ((3, 6, 2, 3), 1), ((17, 3, 4, 3), 2)):
+        x = rng.standard_normal(shape)
+        assert_agrees("glu", {"x": x, "dim": dim}, lambda x, dim: theirs["glu"](x, dim))
     x, y = np.round(2 * rng.standard_normal((2, 17, 3)))  # many equal ones, which share the gradient
     for name in ("maximum", "minimum"):
         assert_agrees(name, {"x": x, "y": y}, lambda x, y, name=name: theirs[name](x, y))
@@ -169,7 +172,7 @@ def test_layers_have_the_names_arguments_and_results_of_pytorch() -> None:
         "SELU": {}, "CELU": {"alpha": 0.5}, "GELU": {"approximate": "tanh"}, "SiLU": {}, "Mish": {}, "LogSigmoid": {},
         "Hardsigmoid": {}, "Hardswish": {}, "Hardtanh": {"min_val": -0.5}, "Hardshrink": {"lambd": 0.3},
         "Softshrink": {"lambd": 0.3}, "Tanhshrink": {}, "Softplus": {"beta": 2}, "Softsign": {},
-        "Threshold": {"threshold": 0.1, "value": 2.0}, "Softmin": {"dim": 1},
+        "Threshold": {"threshold": 0.1, "value": 2.0}, "Softmin": {"dim": 1}, "GLU": {"dim": 1},
     }  # fmt: skip
     for name, options in layers.items():
         ours, theirs = getattr(nn, name)(**options), getattr(torch.nn, name)(**options)
@@ -197,6 +200,8 @@ X = np.zeros((2, 6), np.float32)
         (lambda: F.gelu(X, "erf"), ValueError, "^gelu: approximate must be \"none\" or \"tanh\", not 'erf'$"),
         (lambda: F.softplus(X, 0), ValueError, "^softplus: beta must not be 0$"),
         (lambda: F.softmin(X), ValueError, "^softmin: dim, .*, is missing$"),
+        (lambda: F.glu(X[:, :3]), ValueError, "^glu: dimension 1 has the odd size 3; it has no halves$"),
+        (lambda: F.glu(X[0, 0]), ValueError, r"^glu: a number \(an array of no dimension\) has no halves$"),
         (lambda: F.maxout(X, 4), ValueError, "^maxout: 6 channels cannot be divided into groups of 4$"),
         (lambda: F.maxout(X[0], 2), ValueError, "^maxout: x must have at least 2 dimensions"),
         (lambda: F.mish(np.arange(3)), TypeError, "^mish: x must be float32 or float64, not int64$"),

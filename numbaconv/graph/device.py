@@ -1,9 +1,9 @@
 """Plans and their replay on a device: one arena, leaves that stay there, launches recorded once.
 
 Parameters and states live on the device from their first run on; ``Variable.data`` brings them back when it is asked
-for.  Inputs that are arrays of the device are read where they are, others are copied into a place of the plan's.  What a
-run launches depends on addresses alone, so it is recorded for each set of addresses (on a GPU as a CUDA graph) and then
-replayed.  Nothing waits for the device.
+for.  Inputs that are arrays of the device are read where they are, others are copied into a place of the plan's.  What
+a run launches depends on addresses alone, so it is recorded for each set of addresses (on a GPU as a CUDA graph) and
+then replayed.  Nothing waits for the device.
 """
 
 import threading
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.device import Address, DeviceArray, Driver, Launch
+from ..kernels.device import Address, DeviceArray, Driver, Launch, is_on_device
 from ..kernels.lowering import Buffer
 from ..kernels.workers import OnCompile, compile_kernels
 from .graph import Graph, Variable
@@ -149,7 +149,7 @@ class DeviceExecutable:
         return found
 
     def _input(self, position: int, given: Any) -> int:
-        if hasattr(given, "__cuda_array_interface__"):
+        if is_on_device(given):
             array = DeviceArray.of(self.plan.driver, given)
             self.plan.check_leaf(position, array.shape, array.dtype)
             return array.address

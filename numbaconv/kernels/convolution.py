@@ -4,8 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from .lowering import Buffer
-
 FORWARD, INPUT, WEIGHTS = "forward", "input gradient", "weight gradient"
 
 Triple = tuple[int, int, int]
@@ -29,10 +27,10 @@ class Convolution:
     program: Any
     direction: str
     attrs: dict[str, Any]
-    x: Buffer
-    w: Buffer
-    y: Buffer
-    bias: Buffer | None = None
+    x: Any  # the backend's buffers
+    w: Any
+    y: Any
+    bias: Any = None
     flops: float = 0.0
 
     @property

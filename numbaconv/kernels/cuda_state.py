@@ -1,4 +1,4 @@
-"""Whether this machine can run the CUDA engine and, if not, what mends it.  Imports nothing of CUDA until it is asked."""
+"""Whether this machine can run the CUDA engine and, if not, what mends it.  Asks before anything of CUDA is imported."""
 
 import ctypes
 import importlib

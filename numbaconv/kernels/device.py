@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from . import dlpack
+
 DEVICES = ("cpu", "cuda")
 
 #: Of matrix products: fp32 is exact to rounding; the others run on tensor cores, with operands of 10 (tf32, fp16) or 7
@@ -93,23 +95,27 @@ class DeviceArray:
         """A copy of an array, or an array of the device that another library made, as it is."""
         if isinstance(array, DeviceArray):
             return array
-        foreign = getattr(array, "__cuda_array_interface__", None)
-        if foreign is not None:
-            return cls._around(driver, array, foreign)
+        facts = getattr(array, "__cuda_array_interface__", None)
+        if facts is not None:
+            shape, strides = tuple(facts["shape"]), facts.get("strides")
+            return cls._around(driver, array, shape, np.dtype(facts["typestr"]), strides, facts["data"][0])
+        if is_on_device(array):
+            taken = dlpack.Taken(array.__dlpack__(stream=1))
+            return cls._around(driver, taken, taken.shape, taken.dtype, taken.strides, taken.address)
         host = np.require(array, requirements=("C", "A"))
         made = cls(driver, host.shape, host.dtype)
         driver.upload(made.address, host)
         return made
 
     @classmethod
-    def _around(cls, driver: Driver, array: Any, facts: dict[str, Any]) -> DeviceArray:
-        dtype, shape = np.dtype(facts["typestr"]), tuple(facts["shape"])
-        strides = facts.get("strides")
+    def _around(
+        cls, driver: Driver, owner: Any, shape: tuple[int, ...], dtype: np.dtype, strides: Any, address: int
+    ) -> DeviceArray:
         dense = tuple(math.prod(shape[i + 1 :]) * dtype.itemsize for i in range(len(shape)))
         if strides is not None and tuple(strides) != dense:
             raise ValueError("an array on the device must be contiguous, in C order")
-        made = cls(driver, shape, dtype, facts["data"][0])
-        made.owner = array
+        made = cls(driver, shape, dtype, address)
+        made.owner = owner
         return made
 
     @property
@@ -128,7 +134,16 @@ class DeviceArray:
     def __cuda_array_interface__(self) -> dict[str, Any]:
         data = (self.address if self.size else 0, False)
         # stream 1 is the default one, which waits for ours and ours for it
-        return {"shape": self.shape, "typestr": self.dtype.str, "data": data, "strides": None, "stream": 1, "version": 3}
+        kind = {"shape": self.shape, "typestr": self.dtype.str, "strides": None}
+        return {**kind, "data": data, "stream": 1, "version": 3}
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return dlpack.DEVICE
+
+    def __dlpack__(self, *, stream: int | None = None, **_: Any) -> Any:
+        if stream not in (None, -1, 1):  # streams but the default one do not wait for ours
+            self.driver.synchronize()
+        return dlpack.export(self)
 
     def to_host(self) -> np.ndarray:
         """A copy as a NumPy array; waits for it."""
@@ -152,6 +167,13 @@ class DeviceArray:
 
     def __repr__(self) -> str:
         return f"DeviceArray(shape={self.shape}, dtype={self.dtype}, on {self.driver.name})"
+
+
+def is_on_device(array: Any) -> bool:
+    """Whether an array, of whatever library, lies on the device."""
+    if hasattr(array, "__cuda_array_interface__"):
+        return True
+    return hasattr(array, "__dlpack_device__") and tuple(array.__dlpack_device__()) == dlpack.DEVICE
 
 
 class Mirror:

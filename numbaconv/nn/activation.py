@@ -198,6 +198,15 @@ class Threshold(Applied):
         super().__init__(threshold=threshold, value=value)
 
 
+class GLU(Applied):
+    """The first half of ``x`` along ``dim``, times the sigmoid of the second half."""
+
+    function = "glu"
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__(dim=dim)
+
+
 class Maxout(Applied):
     """The largest of every ``pieces`` channels that follow each other: ``(N, C, ...)`` to ``(N, C / pieces, ...)``.
 

@@ -17,7 +17,22 @@ import pytest
 
 pytest.importorskip("numba.cuda.extending", reason="numba-cuda is not installed: pip install numbaconv[cuda]")
 
-from numbaconv.kernels.cuda import conv, implicit_gemm  # noqa: E402
+import numbaconv.graph  # noqa: E402, F401  (registers the elementwise functions)
+from numbaconv.kernels.cuda import (  # noqa: E402
+    activation,
+    arithmetic,
+    channelwise,
+    conv,
+    dropout,
+    elementwise,
+    implicit_gemm,
+    loss,
+    pool,
+    reorder,
+    resample,
+    source,
+    update,
+)
 from numbaconv.kernels.cuda.lowering import OPERANDS  # noqa: E402
 from numbaconv.kernels.cuda.tile import CHUNK_BYTES, ITEMSIZE  # noqa: E402
 
@@ -55,6 +70,31 @@ def configurations():
                 OPERANDS[kind], tile=(kind, *sizes), g_vector=width, x_vector=width, width=4, volume=False
             )
             yield f"correlate_weights {kind} {sizes}", made, (product, by_row, *MOVES), i == 0 and kind != "fp16"
+    yield from streams()
+
+
+def streams():
+    """Kernels that pass over memory, as ``configurations``."""
+    relu = {"operands": "een", "program": (("multiply", (0, 2)), ("add", (3, 1)), ("relu", (4,))), "stores": (5,)}
+    gelu = {"operands": "ee", "program": (("gelu_grad", (0, 1)),), "stores": (2,)}
+    norm = {"operands": "ecc", "program": (("multiply", (0, 1)), ("add", (3, 2))), "stores": (4,)}
+    for name, chain in {"add relu": relu, "gelu_grad": gelu, "scale by channels": norm}.items():
+        made = elementwise.pointwise("float32", width=4, homes=elementwise.homes_of(chain["program"]), **chain)
+        yield f"pointwise {name}", made, ("LDG.E.128", "STG.E.128"), True
+    homes = elementwise.homes_of(norm["program"])
+    for statistics in ((("sum", 4),), (("moments", 0),)):
+        made = channelwise.statistics_of_runs("float32", statistics=statistics, across=32, homes=homes, **norm)
+        yield f"statistics_of_runs {statistics[0][0]}", made, ("BAR",), True
+    singles = [
+        channelwise.combine_moments("float32"), channelwise.combine_sums("float32"), reorder.transpose("float32"),
+        reorder.permute("float32"), loss.cross_entropy("float32"), loss.cross_entropy_grad("float32"),
+        activation.along_axis("float32", function="softmax"), pool.max_pool("float32", with_indices=True),
+        pool.max_pool_grad("float32"), resample.resample("float32"), dropout.dropout("float32"),
+        source.take_images("float32", bytes_in=True, shift=True, flip=True, cutout=True),
+        update.sgd_update("float32", nesterov=True), arithmetic.partial_sums("float32", function="sum"),
+    ]  # fmt: skip
+    for made in singles:
+        yield made.label, made, (), True
 
 
 def parameters():

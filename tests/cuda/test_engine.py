@@ -15,7 +15,7 @@ import numbaconv as nc  # noqa: E402
 import numbaconv.functional as F  # noqa: E402
 from numbaconv.graph import Graph, compile_graph, gradients  # noqa: E402
 from numbaconv.graph.autodiff import flatten_tree  # noqa: E402
-from numbaconv.kernels import device  # noqa: E402
+from numbaconv.kernels import device, dlpack  # noqa: E402
 from numbaconv.kernels.cuda.emulated import EmulatedGpu  # noqa: E402
 from numbaconv.kernels.cuda.lowering import BATCH, OPERANDS  # noqa: E402
 from numbaconv.ops import FUNCTIONS, Spec  # noqa: E402
@@ -123,14 +123,16 @@ class Trained:
     """Losses, right answers and variables after some steps on a device."""
 
     def __init__(
-        self, model: Any, where: str, steps: int, batch: int, size: int, channels: int, pad: int, precision: str = "fp32"
-    ) -> None:
+        self, model: Any, where: str, steps: int, batch: int, size: int, channels: int, pad: int,
+        precision: str = "fp32",
+    ) -> None:  # fmt: skip
         rng = np.random.default_rng(0)
         images = rng.integers(0, 256, (20, channels, size, size), dtype=np.uint8)
         labels = rng.integers(0, 10, 20)
         optimizer = nc.optim.SGD(lr=0.05, momentum=0.9, weight_decay=1e-3)
+        specs = Spec(images.shape, images.dtype), Spec(labels.shape, labels.dtype)
         step = TrainStep(
-            model, F.cross_entropy, optimizer, batch, Spec(images.shape, images.dtype), Spec(labels.shape, labels.dtype),
+            model, F.cross_entropy, optimizer, batch, *specs,
             mean=(0.3,) * channels, std=(0.5,) * channels, pad=pad, device=where, precision=precision,
             augmentation=nc.training.Augmentation(shift=1, flip=True, cutout=3),
         )  # fmt: skip
@@ -199,6 +201,29 @@ def test_results_stay_on_the_device_and_arguments_may_be_there(gpu: EmulatedGpu)
     np.testing.assert_array_equal(nc.to_host(double(Foreign())), 8 * x)
 
 
+def test_dlpack_out_and_in_without_a_copy() -> None:
+    held = nc.to_device(np.arange(6, dtype=np.float32).reshape(2, 3))
+    before = dict(dlpack._lent)
+
+    class Foreign:
+        __dlpack_device__ = held.__dlpack_device__
+        __dlpack__ = held.__dlpack__
+
+    taken = nc.to_device(Foreign())
+    assert (taken.address, taken.shape, taken.dtype) == (held.address, held.shape, held.dtype)
+    assert len(dlpack._lent) == len(before) + 1
+    np.testing.assert_array_equal(nc.to_host(taken), nc.to_host(held))
+    del taken
+    assert dlpack._lent == before  # given back
+    capsule = held.__dlpack__()
+    del capsule  # never taken
+    assert dlpack._lent == before
+    capsule = held.__dlpack__()
+    dlpack.Taken(capsule)
+    with pytest.raises(ValueError, match="was taken before"):
+        dlpack.Taken(capsule)
+
+
 def test_an_array_that_is_not_contiguous_is_refused() -> None:
     class Foreign:
         __cuda_array_interface__ = {
@@ -249,3 +274,35 @@ def test_float64_is_for_the_cpu() -> None:
 def test_a_device_that_does_not_exist(name: str) -> None:
     with pytest.raises(ValueError, match="device must be one of cpu, cuda"):
         nc.compile(F.relu, device=name)(np.zeros(1, np.float32))
+
+
+# ------------------------------------------------------------------------------------------------ fitting
+
+
+def fitted(where: str) -> tuple[nc.Trainer, Any]:
+    rng = np.random.default_rng(2)
+    images, labels = rng.integers(0, 256, (22, 1, 8, 8), dtype=np.uint8), rng.integers(0, 3, 22)
+    nc.manual_seed(0)
+    model = nc.nn.Sequential(nc.nn.Flatten(), nc.nn.Linear(64, 8), nc.nn.Tanh(), nc.nn.Linear(8, 3))
+    trainer = nc.Trainer(model, batch_size=8, device=where, optimizer=nc.optim.Adam(lr=0.01))
+    return trainer, trainer.fit((images, labels), (images, labels), epochs=2)
+
+
+def test_a_fit_on_the_device_is_that_of_the_cpu(gpu: EmulatedGpu) -> None:
+    ours, found = fitted("cuda")
+    theirs, expected = fitted("cpu")
+    for a, b in zip(found, expected, strict=True):
+        assert (a.step, a.train_accuracy, a.validation_accuracy) == (b.step, b.train_accuracy, b.validation_accuracy)
+        assert a.train_loss == pytest.approx(b.train_loss, rel=1e-5)
+        assert a.validation_loss == pytest.approx(b.validation_loss, rel=1e-5)
+    np.testing.assert_array_equal(ours.validation["confusion"], theirs.validation["confusion"])
+
+
+def test_nothing_is_waited_for_within_an_epoch(gpu: EmulatedGpu) -> None:
+    rng = np.random.default_rng(2)
+    arrays = nc.training.inputs.Arrays(rng.integers(0, 256, (16, 1, 4, 4), dtype=np.uint8), rng.integers(0, 3, 16))
+    trainer = nc.Trainer(nc.nn.Sequential(nc.nn.Flatten(), nc.nn.Linear(16, 3)), batch_size=4, device="cuda")
+    step = trainer.train_step(arrays, 4)
+    results = [trainer.advance(step, arrays, np.arange(4) + i) for i in range(5)]
+    assert gpu.downloads == 0
+    assert all(np.isfinite(float(loss)) for loss, _ in results)

@@ -148,6 +148,28 @@ def _operation(kind, exponent):
     return (-math.inf if largest else 0.0), take, finished
 
 
+@njit(error_model="numpy")
+def _load_all(x, index, left):
+    """``load_first`` of a whole vector."""
+    return load(x, index)
+
+
+def _inside(window, lowest, take, read):
+    """A function that reduces a window that lies inside the input: its loops have known lengths."""
+    full_d, full_h, full_w = window
+
+    @njit(error_model="numpy")
+    def inside(x, start, plane, row, column, left):
+        result = splat(x, lowest)
+        for d in range(full_d):
+            for h in range(full_h):
+                for w in range(full_w):
+                    result = take(result, read(x, start + d * plane + h * row + w * column, left))
+        return result
+
+    return inside
+
+
 @kernel
 def pool(T, kind, exponent, window):
     """The largest number, the mean, or the root of the sum of powers of every window; a unit is (a piece of) a row.
@@ -155,8 +177,8 @@ def pool(T, kind, exponent, window):
     ``window`` is the kernel's (planes, rows, columns): windows that lie inside the input have loops of known length.
     """
     lowest, take, finished = _operation(kind, exponent)
-    full_d, full_h, full_w = window
-    full = full_d * full_h * full_w
+    full = math.prod(window)
+    inside, inside_first = (_inside(window, lowest, take, read) for read in (_load_all, load_first))
 
     def loop(
         begin, end, block: int, first: int, x: Pointer, places: INT64, scales: FLOAT64, y: Pointer,
@@ -177,14 +199,14 @@ def pool(T, kind, exponent, window):
                 c = c_begin
                 if full > 0 and d_taps * h_taps * w_taps == full:
                     while c + LANES <= c_end:
-                        result = splat(x, lowest)
-                        for d in range(full_d):
-                            for h in range(full_h):
-                                for w in range(full_w):
-                                    at = start + d * x_plane + h * x_row + w * x_column + c
-                                    result = take(result, load(x, at))
+                        result = inside(x, start + c, x_plane, x_row, x_column, LANES)
                         store(y, to + c, finished(result, scale))
                         c += LANES
+                    if c < c_end:
+                        left = c_end - c
+                        result = inside_first(x, start + c, x_plane, x_row, x_column, left)
+                        store_first(y, to + c, finished(result, scale), left)
+                        c = c_end
                 while c + ABREAST * LANES <= c_end:
                     r0 = splat(x, lowest)
                     r1, r2, r3 = r0, r0, r0

@@ -1,9 +1,10 @@
 """Chains of elementwise functions with statistics of channels in the same pass.
 
-The rows of a value, [row][channel], are cut into runs, a partition that depends on shapes alone.  A block takes a run of
-some channels and leaves its statistics; a second kernel combines the runs in their order.  So results are the same bits
-every time.  Moments (mean and sum of squared deviations) are taken of the differences to a thread's first number, and
-combined as Chan, Golub and LeVeque (1979) do: one pass is enough, and nothing cancels however far the mean is from zero.
+The rows of a value, [row][channel], are cut into runs, a partition that depends on shapes alone.  A block takes a run
+of some channels and leaves its statistics; a second kernel combines the runs in their order.  So results are the same
+bits every time.  Moments (mean and sum of squared deviations) are taken of the differences to a thread's first number,
+and combined as Chan, Golub and LeVeque (1979) do: one pass is enough, and nothing cancels however far the mean is from
+zero.
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
 """The GPU through the CUDA driver: memory, modules, launches from frozen argument blocks, CUDA graphs.
 
-A launch by numba-cuda costs 20 to 60 microseconds of Python, one from a block of arguments made once 0.3, and one node of a
-CUDA graph next to nothing.  So arguments are written down when a plan is recorded, and a recording that is run a second
-time becomes a CUDA graph.
+A launch by numba-cuda costs 20 to 60 microseconds of Python, one from a block of arguments made once 0.3, and one node
+of a CUDA graph next to nothing.  So arguments are written down when a plan is recorded, and a recording that is run a
+second time becomes a CUDA graph.
 """
 
 import ctypes

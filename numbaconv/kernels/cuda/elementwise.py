@@ -78,7 +78,10 @@ def names_of(operands: str, stores: int) -> tuple[list[str], list[str]]:
 
 
 def values_of(operands: str, program: Iterable[tuple], width: int) -> list[str]:
-    """Code that gives values v0, v1 ... at element i of channel c where ``inside``, ``width`` at once as v0_0, v0_1 ..."""
+    """Code that gives values v0, v1 ... at element i of channel c where ``inside``.
+
+    ``width`` elements at once are v0_0, v0_1 ...
+    """
     lines = []
     for k, kind in enumerate(operands):
         if kind == NUMBER:

@@ -68,7 +68,11 @@ class EmulatedGpu:
         self.memory(target, size)[...] = self.memory(source, size)
 
     def record(self, launches: Sequence[Launch]) -> Callable[[], None]:
-        return lambda: [self._launch(launch) for launch in launches] and None
+        def run() -> None:
+            for launch in launches:
+                self._launch(launch)
+
+        return run
 
     def synchronize(self) -> None:
         pass

@@ -72,13 +72,13 @@ class Lanes(np.ndarray):
         return int(self._same())
 
     # A kernel's numbers are values: x += 1 leaves other names of the former x alone.
-    def __iadd__(self, other: Any) -> Any:
+    def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
         return self + other
 
-    def __isub__(self, other: Any) -> Any:
+    def __isub__(self, other: Any) -> Any:  # type: ignore[misc]
         return self - other
 
-    def __imul__(self, other: Any) -> Any:
+    def __imul__(self, other: Any) -> Any:  # type: ignore[misc]
         return self * other
 
     def _check_division(self) -> None:

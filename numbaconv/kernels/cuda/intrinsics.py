@@ -109,10 +109,12 @@ for _name, _emit in (
 ):
     _i32_operator([getattr(operator, _name), getattr(operator, "i" + _name.rstrip("_"))], I32, _emit)
 
+def _comparison(sign: str) -> Callable[[Any, Any, Any], Any]:
+    return lambda b, x, y: b.icmp_signed(sign, x, y)
+
+
 for _name, _sign in (("lt", "<"), ("le", "<="), ("gt", ">"), ("ge", ">="), ("eq", "=="), ("ne", "!=")):
-    _i32_operator(
-        [getattr(operator, _name)], BOOL, lambda b, x, y, sign=_sign: b.icmp_signed(sign, x, y)
-    )
+    _i32_operator([getattr(operator, _name)], BOOL, _comparison(_sign))
 
 
 @infer_global(range)

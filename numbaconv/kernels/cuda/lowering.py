@@ -38,7 +38,7 @@ __all__ = [
 
 #: What ``precision`` makes of images between layers and of operands of matrix products.  Parameters, what lies in
 #: NumPy's order, and sums of any kind are float32.  tf32 is the tensor cores' reading of float32; uint16 holds bf16.
-OPERANDS = {
+OPERANDS: dict[str, np.dtype] = {
     "fp32": np.dtype(np.float32),
     "tf32": np.dtype(np.float32),
     "bf16": np.dtype(np.uint16),

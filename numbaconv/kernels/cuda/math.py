@@ -38,7 +38,7 @@ def _elementary(function: Callable, emulated: Callable) -> Any:
 
 
 def _erfc(x: Any) -> Any:
-    return np.frompyfunc(math.erfc, 1, 1)(np.asarray(x, np.float64)).astype(np.float32).view(type(x))
+    return np.asarray(np.frompyfunc(math.erfc, 1, 1)(np.asarray(x, np.float64)), np.float32).view(type(x))
 
 
 exp = _elementary(math.exp, np.exp)

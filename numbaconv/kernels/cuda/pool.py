@@ -19,7 +19,7 @@ LOWEST = -math.inf
 
 @kernel
 def max_pool(T, with_indices):
-    """The largest number of every window and, if asked for, where in the plane it stands: the first of equals, or NaN."""
+    """The largest number of every window and, if asked for, where in the plane it stands: the first of equals."""
 
     @block(THREADS, 4)
     def values(

@@ -28,7 +28,7 @@ LEAST_TILED = 8
 
 @kernel
 def transpose(T):
-    """target[b][j][i] = source[b][i][j], a tile of 32 x 32 a block: both sides are read and written along their rows."""
+    """target[b][j][i] = source[b][i][j], a tile of 32 x 32 a block: both are read and written along their rows."""
     step = THREADS // TILE
 
     @block(THREADS, 8, TILE * (TILE + 1) * 4)

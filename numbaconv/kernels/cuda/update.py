@@ -1,7 +1,7 @@
 """Optimizer steps, element by element, in place; hyperparameters are read when the step runs."""
 
 from .compiler import FLOAT64, Pointer, block, kernel
-from .intrinsics import block_x, f32, read_if, read_wide, thread, write_if
+from .intrinsics import block_x, f32, read, read_if, read_wide, thread, write_if
 from .lowering import PLAIN, ceil_div, lowering
 from .math import sqrt
 
@@ -10,14 +10,13 @@ THREADS = 256
 
 @kernel
 def sgd_update(T, nesterov):
-    """v = momentum v + (1 - dampening) (g + decay w); w -= lr v (nesterov: lr (g + momentum v)); an element a thread."""
+    """v = momentum v + (1 - dampening) (g + decay w); w -= lr v (nesterov: lr (g + momentum v)); a thread an element."""
 
     @block(THREADS, 4)
     def loop(w: Pointer, g: Pointer, v: Pointer, hyper: FLOAT64, new_w: Pointer, new_v: Pointer, n: int):
         i = block_x() * THREADS + thread()
         inside = i < n
-        lr, momentum = f32(read_wide(hyper, 0)), f32(read_wide(hyper, 1))
-        fresh, decay = f32(1.0 - read_wide(hyper, 2)), f32(read_wide(hyper, 3))
+        lr, momentum, fresh, decay = read(hyper, 0), read(hyper, 1), 1.0 - read(hyper, 2), read(hyper, 3)
         weight = read_if(inside, w, i)
         step = read_if(inside, g, i) + weight * decay
         velocity = read_if(inside, v, i) * momentum + step * fresh

@@ -1,0 +1,55 @@
+"""Gated linear units, on pairs of runs of numbers: of channels' vectors, or of NumPy's order."""
+
+import math
+
+from .lowering import BATCH, PLAIN, images_or_plain, lowering
+from .math import sigmoid
+from .native import Pointer, kernel
+from .target import LANES
+from .vector import load_first, store_first
+
+
+@kernel
+def glu(T, gradient):
+    """Of (units, 2, n): the first half times the sigmoid of the second, or with ``gradient`` its gradient times g."""
+
+    def loop(begin, end, block: int, first: int, x: Pointer, g: Pointer, y: Pointer, n: int):
+        for unit in range(begin, end):
+            for i in range(0, n, LANES):
+                left = n - i
+                start = 2 * unit * n + i
+                a = load_first(x, start, left)
+                s = sigmoid(load_first(x, start + n, left))
+                if gradient:
+                    grad = load_first(g, unit * n + i, left) * s
+                    store_first(y, start, grad, left)
+                    store_first(y, start + n, grad * a * (1.0 - s), left)
+                else:
+                    store_first(y, unit * n + i, a * s, left)
+
+    return loop
+
+
+def _layouts(node):
+    return images_or_plain(node) if node.attrs["axis"] == 1 else (PLAIN,)
+
+
+def _lower(program, node, x, g, y, small, gradient: bool) -> None:
+    """``small``: the value of half the size."""
+    axis = node.attrs["axis"]
+    if x.layout == BATCH:
+        units, n = x.pixels, small.channels * x.lanes
+    else:
+        units, n = math.prod(small.shape[:axis]), math.prod(small.shape[axis:])
+    program.step(glu(y.dtype, gradient=gradient), (x, g), (y,), (n,), units)
+
+
+@lowering("glu", inputs=_layouts, outputs=_layouts)
+def lower_glu(program, node, inputs, outputs):
+    _lower(program, node, inputs[0], inputs[0], outputs[0], outputs[0], False)
+
+
+@lowering("glu_grad", inputs=_layouts, outputs=_layouts)
+def lower_glu_grad(program, node, inputs, outputs):
+    g, x = inputs
+    _lower(program, node, x, g, outputs[0], g, True)
