@@ -1,5 +1,7 @@
 """From a graph to steps with places in one arena, for any backend; what a backend makes of them is its own plan's."""
 
+from typing import Any
+
 from ..kernels.lowering import Backend, Buffer
 from .graph import Graph
 from .layout import Assembly
@@ -21,7 +23,7 @@ class Planned:
         self.updated = {i for i, t in enumerate(graph.leaves) if any(t is leaf for leaf, _ in graph.updates)}
         self.output_specs = [t.spec for t in graph.outputs]
         assembly = Assembly(graph, frozen, backend)
-        self.outputs: list[Buffer] = assembly.outputs
+        self.outputs: list[Any] = assembly.outputs
         steps = self.rewritten(assembly.program.steps)
         once, always = split_constant(steps, self.input_positions) if frozen else ([], steps)
         self.phases = self.scheduled(once)

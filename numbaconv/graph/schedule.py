@@ -6,6 +6,7 @@ threads, every step is a phase and its units are divided instead (breadth first)
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..kernels.cpu.lowering import Buffer, Step, groups_of
 
@@ -18,7 +19,7 @@ SERIAL_CYCLES = 20_000
 
 @dataclass
 class Phase:
-    steps: list[Step]
+    steps: list[Any]  # of the backend
     blocks: int
     groups: int
     chunks: int
