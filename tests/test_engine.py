@@ -25,8 +25,8 @@ from numbaconv.graph.memory import ALIGNMENT, SLACK, plan_memory
 from numbaconv.graph.rematerialise import rematerialise
 from numbaconv.graph.schedule import schedule
 from numbaconv.kernels import cache as kernel_cache
-from numbaconv.kernels.cpu import target
 from numbaconv.kernels.cpu import runner as cpu_runner
+from numbaconv.kernels.cpu import target
 from numbaconv.kernels.cpu import tile as tile_module
 from numbaconv.kernels.cpu.conv import correlate, correlate_weights
 from numbaconv.kernels.cpu.elementwise import homes_of, pointwise

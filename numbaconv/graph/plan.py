@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..kernels.lowering import Backend, Buffer
+from ..kernels.lowering import Backend
 from .graph import Graph
 from .layout import Assembly
 from .memory import MemoryPlan, plan_memory
