@@ -7,13 +7,12 @@ then replayed.  Nothing waits for the device.
 """
 
 import threading
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..kernels.device import Address, DeviceArray, Driver, Launch, is_on_device
+from ..kernels.device import Address, DeviceArray, Driver, Launch, allocate_for, is_on_device
 from ..kernels.lowering import Buffer
 from ..kernels.workers import OnCompile, compile_kernels
 from .graph import Graph, Variable
@@ -56,9 +55,7 @@ class DevicePlan(Planned):
 
     def allocate(self, size: int) -> int:
         """The address of memory that lives as long as the plan."""
-        address = self.driver.allocate(max(1, size))
-        weakref.finalize(self, self.driver.free, address)
-        return address
+        return allocate_for(self, self.driver, size)
 
     def slot(self, position: int) -> int:
         """The place of an input that comes from the host."""
@@ -184,9 +181,7 @@ class DeviceExecutable:
     def _place(self, position: int) -> tuple[int, bytes]:
         if position not in self._own:
             spec = self.plan.leaf_specs[position]
-            address = self.plan.driver.allocate(max(1, spec.size * spec.dtype.itemsize))
-            weakref.finalize(self, self.plan.driver.free, address)
-            self._own[position] = address, b""
+            self._own[position] = allocate_for(self, self.plan.driver, spec.size * spec.dtype.itemsize), b""
         return self._own[position]
 
     def _updated(self, position: int) -> None:

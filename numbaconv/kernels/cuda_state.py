@@ -1,4 +1,4 @@
-"""Whether this machine can run the CUDA engine and, if not, what mends it: asked before anything of CUDA is imported."""
+"""Whether this machine can run the CUDA engine and, if not, what mends it.  Asked before anything of it is imported."""
 
 import ctypes
 import importlib

@@ -75,6 +75,13 @@ class Driver(Protocol):
         """Seconds that the device takes for what ``call`` has it do, by the device's clock; waits for it."""
 
 
+def allocate_for(owner: Any, driver: Driver, size: int) -> int:
+    """The address of memory that is given back when its owner goes."""
+    address = driver.allocate(max(1, size))
+    weakref.finalize(owner, driver.free, address).atexit = False  # the driver does it at the end of the process
+    return address
+
+
 class DeviceArray:
     """An array in a device's memory, in C order.
 
@@ -85,10 +92,7 @@ class DeviceArray:
     def __init__(self, driver: Driver, shape: tuple[int, ...], dtype: Any, address: int | None = None) -> None:
         self.driver, self.shape, self.dtype = driver, tuple(shape), np.dtype(dtype)
         self.owner: Any = None  # of memory that is not ours
-        if address is None:
-            address = driver.allocate(max(1, self.nbytes))
-            weakref.finalize(self, driver.free, address)
-        self.address = address
+        self.address = allocate_for(self, driver, self.nbytes) if address is None else address
 
     @classmethod
     def of(cls, driver: Driver, array: Any) -> DeviceArray:

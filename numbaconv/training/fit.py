@@ -270,8 +270,10 @@ class Fit:
                 if self.run is not None and self._is_checkpoint_due():
                     self._settle()
                     self._save(self.run, self._path_within_epoch(self.run))
-        finally:
+        except _Stop:
             self._settle()
+            raise
+        self._settle()
 
     def _settle(self) -> None:
         """Count the steps whose results nobody has looked at yet; those of a GPU are waited for."""
