@@ -233,8 +233,9 @@ def weight_parts(c: Convolution):
     pixels = g.batch * size_d * size_h * size_w
     columns = taps * depth
     kind = tile_kind(x.dtype, c.program.precision)
-    tiles = WEIGHT_TILES["fp32" if kind == "fp32" else "tensor"]
-    tile = choose_tile([Tile(kind, *sizes) for sizes in tiles], outputs, columns, c.groups * max(1, pixels // (64 * LEAST_STEPS)))
+    tiles = [Tile(kind, *sizes) for sizes in WEIGHT_TILES["fp32" if kind == "fp32" else "tensor"]]
+    most_parts = max(1, ceil_div(pixels, tiles[0].depth) // LEAST_STEPS)
+    tile = choose_tile(tiles, outputs, columns, c.groups * most_parts)
     blocks = ceil_div(outputs, tile.rows) * ceil_div(columns, tile.columns)
     steps = ceil_div(pixels, tile.depth)
     wanted = ceil_div(MULTIPROCESSORS * tile.resident, blocks * c.groups)

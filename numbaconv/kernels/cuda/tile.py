@@ -64,7 +64,7 @@ class Tile(NamedTuple):
 
     kind: "fp32" (fused multiply-adds), "tf32", "bf16" or "fp16" (tensor cores; sums are float32).
     resident: how many blocks a multiprocessor is to hold; it bounds the registers of a thread.
-    wgmma: products by warpgroups (4 warps, sm_90a), straight from shared memory; a warp's tile is 16 rows of all columns.
+    wgmma: products by warpgroups (4 warps, sm_90a), straight from shared memory; a warp has 16 rows of all columns.
     """
 
     kind: str

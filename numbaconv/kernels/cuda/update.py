@@ -10,11 +10,7 @@ THREADS = 256
 
 @kernel
 def sgd_update(T, nesterov):
-<<<<<<< HEAD
-    """v = momentum v + (1 - dampening) (g + decay w); w -= lr v (nesterov: lr (g + momentum v)), one a thread."""
-=======
     """v = momentum v + (1 - dampening) (g + decay w); w -= lr v (nesterov: lr (g + momentum v)); each thread one."""
->>>>>>> cuda-base
 
     @block(THREADS, 4)
     def loop(w: Pointer, g: Pointer, v: Pointer, hyper: FLOAT64, new_w: Pointer, new_v: Pointer, n: int):
