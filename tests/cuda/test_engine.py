@@ -71,7 +71,8 @@ def test_operator(name: str, case: Any) -> None:
 
 
 WITH_GRADIENTS = (
-    "add", "avg_pool2d", "batch_norm", "concat", "conv2d", "cross_entropy", "gelu", "linear", "max_pool2d", "relu",
+    "add", "avg_pool2d", "batch_norm", "concat", "conv2d", "cross_entropy", "gelu", "linear", "local_response_norm",
+    "max_pool2d", "relu",
     "softplus", "tanh",
 )  # fmt: skip
 
@@ -260,7 +261,7 @@ def test_frozen_values_are_those_of_the_first_run() -> None:
 
 
 def test_an_operator_without_a_kernel_says_so() -> None:
-    run = nc.compile(lambda x: F.pixel_shuffle(x, 2), device="cuda")
+    run = nc.compile(lambda x: F.unfold(x, 2), device="cuda")
     with pytest.raises(NotImplementedError, match=r'has no CUDA kernel yet; run it on the CPU \(device="cpu"\)'):
         run(np.zeros((1, 4, 2, 2), np.float32))
 

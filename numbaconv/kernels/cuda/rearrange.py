@@ -1,0 +1,67 @@
+"""Numbers moved between dimensions, in NumPy's order: one kernel for every permutation, an element a thread."""
+
+import math
+from typing import Any
+
+from ...ops.rearrange import runs_of
+from .compiler import Pointer, block, kernel
+from .elementwise import written_out
+from .intrinsics import block_x, read_if, thread, write_if
+from .lowering import PLAIN, ceil_div, lowering
+
+THREADS = 256
+
+
+@kernel
+def move(T, rank):
+    """y, whose ``rank`` dimensions have sizes n0, n1 ..., from what lies s0, s1 ... apart in x."""
+    sizes, strides = [f"n{d}" for d in range(rank)], [f"s{d}" for d in range(rank)]
+    lines = [f"i = block_x() * {THREADS} + thread()", "rest, place = i, i * 0"]
+    for size, stride in zip(reversed(sizes), reversed(strides), strict=True):
+        lines += [f"quotient = rest // {size}", f"place = place + (rest - quotient * {size}) * {stride}"]
+        lines.append("rest = quotient")
+    lines.append("write_if(i < n, y, i, read_if(i < n, x, place))")
+    names = {"block_x": block_x, "read_if": read_if, "thread": thread, "write_if": write_if}
+    parameters: dict[str, Any] = {"x": Pointer, "y": Pointer, **dict.fromkeys(["n", *sizes, *strides], int)}
+    return block(THREADS, 4)(written_out(parameters, lines, names))
+
+
+def _strides(sizes) -> list[int]:
+    """Of an array in C order."""
+    return [math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
+
+
+def _move(program, x, y, sizes, strides) -> None:
+    made = move(y.dtype, rank=len(sizes))
+    program.launch(made, ceil_div(y.elements, THREADS), (x,), (y,), (y.elements, *sizes, *strides))
+
+
+@lowering("permute", inputs=(PLAIN,), outputs=(PLAIN,))
+def lower_permute(program, node, inputs, outputs):
+    x, y = inputs[0], outputs[0]
+    runs, strides = runs_of(node.attrs["dims"], x.shape), _strides(x.shape)
+    _move(program, x, y, [math.prod(x.shape[d] for d in run) for run in runs], [strides[run[-1]] for run in runs])
+
+
+def _permuted(program, x, y, sizes, names, order) -> None:
+    """Append the move of a value whose dimensions ``names`` (a letter each) have ``sizes`` into another ``order``."""
+    strides = dict(zip(names, _strides([sizes[name] for name in names]), strict=True))
+    _move(program, x, y, [sizes[name] for name in order], [strides[name] for name in order])
+
+
+@lowering("pixel_shuffle", "pixel_unshuffle", inputs=(PLAIN,), outputs=(PLAIN,))
+def lower_pixel_shuffle(program, node, inputs, outputs):
+    """Letters: images n, channels c, rows h and columns w, rows i and columns j of a square."""
+    r, shuffle = node.attrs["factor"], node.op.name == "pixel_shuffle"
+    few, many = (outputs[0], inputs[0]) if shuffle else (inputs[0], outputs[0])  # channels
+    h, w = many.spatial
+    sizes = {"n": few.batch, "c": few.channels, "h": h, "w": w, "i": r, "j": r}
+    source, target = ("ncijhw", "nchiwj") if shuffle else ("nchiwj", "ncijhw")
+    _permuted(program, inputs[0], outputs[0], sizes, source, target)
+
+
+@lowering("channel_shuffle", inputs=(PLAIN,), outputs=(PLAIN,))
+def lower_channel_shuffle(program, node, inputs, outputs):
+    x, groups = inputs[0], node.attrs["groups"]
+    sizes = {"b": x.batch, "g": groups, "c": x.channels // groups, "r": x.pixels}
+    _permuted(program, x, outputs[0], sizes, "bgcr", "bcgr")
