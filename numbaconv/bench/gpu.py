@@ -25,7 +25,7 @@ from numbaconv.graph import Graph
 from numbaconv.graph.device import DeviceExecutable, DevicePlan
 from numbaconv.kernels.device import PRECISIONS, check_precision, driver_for
 
-from .conv import DIRECTIONS, INPUT, Arrays, inside_a_network, one_pass, pass_error
+from .conv import DIRECTIONS, FORWARD, INPUT, Arrays, inside_a_network, one_pass, pass_error
 from .report import Row, column
 from .session import Session
 from .shapes import ConvLayer, convolutions
@@ -63,6 +63,7 @@ class GpuRow(Row):
     direction: str = column("pass and precision", default="")
     ratio: float | None = column("ratio", ".2f")
     ours_us: float | None = column("ours µs", ",.1f")
+    wgmma_us: float | None = column("wgmma µs", ",.1f")
     torch_us: float | None = column("torch µs", ",.1f")
     tflops: float | None = column("TFLOP/s", ",.1f")
     gbytes: float | None = column("GB/s", ",.0f")
@@ -130,8 +131,9 @@ def _name(layer: ConvLayer, direction: str, precision: str) -> str:
 def compare(session: Session, layer: ConvLayer, direction: str, precision: str) -> GpuRow:
     """A row with the error against float64; raises ArithmeticError if it is too large."""
     arrays = Arrays(layer)
-    executable = _executable(layer, direction, arrays, precision)
-    error = pass_error(layer, direction, arrays, executable.run()[0].to_host())
+    candidates = [False, True] if has_warpgroups(direction, precision) else [False]
+    runs = [_executable(layer, direction, arrays, precision, wgmma) for wgmma in candidates]
+    error = max(pass_error(layer, direction, arrays, run.run()[0].to_host()) for run in runs)
     if not error <= BOUNDS[precision]:  # NaN, too
         raise ArithmeticError(
             f"{_name(layer, direction, precision)}: the error against float64 is {error:.1e}, "
@@ -140,9 +142,17 @@ def compare(session: Session, layer: ConvLayer, direction: str, precision: str) 
     return GpuRow(name=f"right: {layer.name}", direction=f"{direction}, {precision}", error=error)
 
 
-def _executable(layer: ConvLayer, direction: str, arrays: Arrays, precision: str) -> DeviceExecutable:
+def _executable(
+    layer: ConvLayer, direction: str, arrays: Arrays, precision: str, wgmma: bool = False
+) -> DeviceExecutable:
     graph = one_pass(layer, direction, arrays)
-    return DeviceExecutable(DevicePlan(graph, driver_for("cuda"), precision=precision), graph)
+    return DeviceExecutable(DevicePlan(graph, driver_for("cuda"), precision=precision, wgmma=wgmma), graph)
+
+
+def has_warpgroups(direction: str, precision: str) -> bool:
+    """Whether there is a second candidate for a pass: warpgroups' matrix instructions, on Hopper alone."""
+    architecture = getattr(driver_for("cuda"), "architecture", "")
+    return architecture == "sm_90" and precision != "fp32" and direction in (FORWARD, INPUT)
 
 
 # ------------------------------------------------------------------------------------------------ fast?
@@ -187,11 +197,18 @@ def measure_pass(session: Session, layer: ConvLayer, direction: str, precision: 
     """One row."""
     driver = driver_for("cuda")
     arrays, copies = Arrays(layer), copies_for(layer.bytes)
-    runs = [_executable(layer, direction, arrays, precision) for _ in range(copies)]
-    for run in runs:
-        run.run()
-    launches = [launch for run in runs for launch in run.launches(inside_a_network)]
-    calls: dict[str, tuple[Callable[[], Any], int]] = {"ours": (driver.record(launches), copies)}
+    calls: dict[str, tuple[Callable[[], Any], int]] = {}
+    kernels, held = {}, []
+    for name, wgmma in (("ours", False), ("wgmma", True)):
+        if wgmma and not has_warpgroups(direction, precision):
+            continue
+        runs = [_executable(layer, direction, arrays, precision, wgmma) for _ in range(copies)]
+        held += runs  # their memory
+        for run in runs:
+            run.run()
+        launches = [launch for run in runs for launch in run.launches(inside_a_network)]
+        calls[name] = driver.record(launches), copies
+        kernels[name] = "; ".join(launch.kernel.label for launch in launches[: len(launches) // copies])
     if session.torch is not None:
         calls["torch"] = _torch_pass(session.torch, layer, direction, arrays, precision, copies), copies
     seconds = Turns(driver.timed, session.rounds).seconds(calls)
@@ -200,10 +217,11 @@ def measure_pass(session: Session, layer: ConvLayer, direction: str, precision: 
         direction=f"{direction}, {precision}",
         ratio=seconds["torch"] / seconds["ours"] if "torch" in seconds else None,
         ours_us=seconds["ours"] * 1e6,
+        wgmma_us=seconds["wgmma"] * 1e6 if "wgmma" in seconds else None,
         torch_us=seconds["torch"] * 1e6 if "torch" in seconds else None,
         tflops=layer.flops / seconds["ours"] / 1e12,
         gbytes=layer.bytes / seconds["ours"] / 1e9,
-        kernels="; ".join(launch.kernel.label for launch in launches[: len(launches) // copies]),
+        kernels=kernels["ours"],
     )
 
 

@@ -65,11 +65,7 @@ class Trainer:
             ``torch.nn.utils.clip_grad_norm_``.
         device: ``"cpu"``, or ``"cuda"`` for the GPU, where images, parameters and the optimizer's state then stay;
             arrays got from ``Variable.data`` before a step do not show what it changed.
-<<<<<<< HEAD
         precision: of matrix products on the GPU, see ``numbaconv.compile``.
-=======
-        precision: of products on the GPU, as of ``nc.compile``.
->>>>>>> cuda-base
 
     Attributes:
         state: where the run is.

@@ -23,6 +23,7 @@ from numbaconv.kernels.cuda import (  # noqa: E402
     arithmetic,
     channelwise,
     conv,
+    depthwise,
     dropout,
     elementwise,
     implicit_gemm,
@@ -70,6 +71,16 @@ def configurations():
                 OPERANDS[kind], tile=(kind, *sizes), g_vector=width, x_vector=width, width=4, volume=False
             )
             yield f"correlate_weights {kind} {sizes}", made, (product, by_row, *MOVES), i == 0 and kind != "fp16"
+        for i, tile in enumerate(conv.tiles_for(kind, True) if kind != "fp32" else ()):
+            made = implicit_gemm.correlate(
+                OPERANDS[kind], result="float32", tile=tuple(tile), vector=width, width=4, volume=False,
+                phased=False, masked=True, activation=None, bias=False, residual=False, homes=(),
+            )  # fmt: skip
+            yield f"correlate {tuple(tile)}", made, ("HGMMA", *MOVES), i == 0 and kind == "bf16"
+    for transposed in (False, True):
+        made = depthwise.depthwise("float32", width=4, transposed=transposed, activation=None, bias=False, homes=())
+        yield f"depthwise {transposed}", made, ("LDG.E.128", "STG.E.128"), False
+    yield "depthwise_weights", depthwise.depthwise_weights("float32", taps_h=5, taps_w=5), ("FFMA",), False
     yield from streams()
 
 
@@ -97,9 +108,14 @@ def streams():
         yield made.label, made, (), True
 
 
+def architectures(made):
+    """Those that a kernel can be compiled for: warpgroups are Hopper's."""
+    return ARCHITECTURES[-1:] if made.block.feature else ARCHITECTURES
+
+
 def parameters():
     for name, made, needed, often in configurations():
-        for architecture in ARCHITECTURES:
+        for architecture in architectures(made):
             marks = () if often and architecture == ARCHITECTURES[-1] else (pytest.mark.slow,)
             yield pytest.param(name, made, needed, architecture, id=f"{name} {architecture}", marks=marks)
 
@@ -139,7 +155,7 @@ def test_budget(name, made, needed, architecture, tmp_path):
 if __name__ == "__main__":
     table = {}
     for name, made, *_ in configurations():
-        reports = {architecture: resources(made.on(architecture).build()[2]) for architecture in ARCHITECTURES}
+        reports = {architecture: resources(made.on(architecture).build()[2]) for architecture in architectures(made)}
         print(name, reports, flush=True)
         table[name] = {architecture: registers for architecture, (registers, _) in reports.items()}
     BUDGET.write_text(json.dumps(table, indent=1) + "\n")

@@ -115,7 +115,9 @@ def output_shape(layer: Layer) -> tuple[int, ...]:
     return (layer.x[0], layer.w[0], *(output_size(*s) for s in sizes))
 
 
-def run_pass(layer: Layer, direction: str, kind: str, activation: str | None = None, bias: bool = False):
+def run_pass(
+    layer: Layer, direction: str, kind: str, activation: str | None = None, bias: bool = False, wgmma: bool = False
+):
     """The result of a pass, that of the reference, and the emulator's report."""
     rng = np.random.default_rng(0)
     dtype = np.dtype(KINDS[kind][0])
@@ -134,7 +136,7 @@ def run_pass(layer: Layer, direction: str, kind: str, activation: str | None = N
     if activation == "relu":
         expected = np.maximum(expected, 0)
 
-    program = Program(precision=kind)
+    program = Program(precision=kind, wgmma=wgmma)
     transposed = direction == INPUT or layer in DEPTHWISE.values()
     layouts = {"x": BATCH, "w": FILTER_TRANSPOSED if transposed else FILTER, "y": BATCH}
     result = {FORWARD: "y", INPUT: "x", WEIGHTS: "w"}[direction]
@@ -198,6 +200,14 @@ def test_no_bank_conflicts(kind, direction):
     layer = Layer((4, 64, 8, 8), (64, 64, 3, 3), padding=1)
     _, _, report = run_pass(layer, direction, kind)
     assert report.phases and report.wavefronts == report.phases
+
+
+@pytest.mark.parametrize("direction", [FORWARD, INPUT])
+@pytest.mark.parametrize("kind", ["tf32", "bf16", "fp16"])
+@pytest.mark.parametrize("name", ["3x3", "stride 2", "first layer"])
+def test_warpgroups(name, kind, direction):
+    found, expected, _ = run_pass(LAYERS[name], direction, kind, wgmma=True)
+    assert relative_error(found, expected) <= KINDS[kind][1]
 
 
 @pytest.mark.parametrize("divisor", [1, 2, 3, 7, 10, 56, 112, 641, 65537, (1 << 31) - 1])

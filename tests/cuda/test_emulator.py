@@ -20,6 +20,7 @@ from numbaconv.kernels.cuda.intrinsics import (  # noqa: E402
     ldmatrix,
     ldmatrix_transposed,
     mma_tile,
+    proxy_fence,
     put,
     read,
     read_if,
@@ -30,6 +31,7 @@ from numbaconv.kernels.cuda.intrinsics import (  # noqa: E402
     shuffle_down,
     shuffle_xor,
     thread,
+    wgmma_tile,
     where,
     words,
     write_if,
@@ -260,6 +262,35 @@ def test_mma_multiplies_what_ldmatrix_loads(kind):
     y = np.zeros((16, 16), np.float32)
     run(kernel, rows, y, threads=32, shared_bytes=1024)
     np.testing.assert_array_equal(y, a @ b.T)
+
+
+@pytest.mark.parametrize(("fenced", "base"), [(True, 0), (False, 0), (True, 512)])
+def test_wgmma_sees_what_copies_brought_behind_a_fence_alone(fenced, base):
+    def kernel(x):
+        t = thread()
+        for i in range(8):
+            line = (t >> 3) + i * 16
+            place = line * 128 + ((t & 7) ^ (line & 7)) * 16
+            copy_async(shared() + place, t < 128, x, line * 32 + (t & 7) * 4, 16)
+        copy_commit()
+        copy_wait(0)
+        if fenced:
+            proxy_fence()
+        barrier()
+        sums = registers(4)
+        wgmma_tile(sums, shared() + base, shared() + 8192, 8, "tf32")
+        for i in range(4):
+            row = (t >> 5) * 16 + ((t & 31) >> 2) + (i >> 1) * 8
+            write_if(t < 128, x, row * 32 + (t & 3) * 2 + (i & 1), sums[i])
+
+    x = np.random.default_rng(0).integers(-4, 5, (128, 32)).astype(np.float32)
+    expected = x[:64] @ x[64:72].T
+    if fenced and base == 0:
+        run(kernel, x, threads=128, shared_bytes=1 << 14)
+        np.testing.assert_array_equal(x[:64, :8], expected)
+        return
+    with pytest.raises(Fault, match="proxy_fence" if not fenced else "not aligned to 1024"):
+        run(kernel, x, threads=128, shared_bytes=1 << 14)
 
 
 def test_ldmatrix_transposes():

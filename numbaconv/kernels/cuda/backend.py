@@ -19,8 +19,8 @@ def form(shape: tuple[int, ...], layout: str, lanes: int) -> tuple[str, int]:
     return layout, 1
 
 
-def cuda(precision: str = "fp32") -> Backend:
-    """The backend with matrix products of a precision."""
-    program = functools.partial(Program, precision=precision)
+def cuda(precision: str = "fp32", wgmma: bool = False) -> Backend:
+    """The backend with matrix products of a precision; ``wgmma``: see ``Program``."""
+    program = functools.partial(Program, precision=precision, wgmma=wgmma)
     buffers = functools.partial(buffer_for, precision=precision)
     return Backend("cuda", LOWERINGS, program, buffers, lambda batch: 1, form, reorder_step, copy_step, zero_step)

@@ -31,7 +31,7 @@ from .implicit_gemm import (
 )
 from .intrinsics import block_x, f32, read_if, read_vector_if, thread, write_if
 from .lowering import BATCH, FILTER, FILTER_TRANSPOSED, OPERANDS, PLAIN, Buffer, ceil_div, lowering
-from .tile import CHUNK_BYTES, Tile
+from .tile import CHUNK_BYTES, MMA_ROWS, Tile
 
 FLOAT32 = _Pointer("float32")
 
@@ -42,6 +42,9 @@ TILES = {
     "fp32": ((128, 128, 32, 64, 3, 1), (128, 64, 32, 32, 2, 2), (128, 32, 32, 32, 3, 2), (64, 32, 32, 32, 3, 4)),
     "tensor": ((128, 128, 64, 64, 3, 2), (128, 64, 64, 32, 3, 2), (64, 64, 32, 32, 4, 2), (128, 32, 32, 32, 4, 2)),
 }
+
+#: Tiles for warpgroups, which read operands straight from shared memory: (rows, columns, stages, resident blocks).
+WARPGROUP_TILES = ((128, 256, 4, 1), (128, 128, 3, 2), (128, 64, 4, 2))
 
 #: The same for weight gradients, whose operands lie by row: lines of 2-byte elements need 64 rows and columns.
 WEIGHT_TILES = {
@@ -62,7 +65,17 @@ OPERAND_COST = 24
 THREADS = 256
 
 
-def choose_tile(tiles: Sequence[tuple[int, ...]], kind: str, rows: int, columns: int, copies: int) -> Tile:
+def tiles_for(kind: str, wgmma: bool) -> list[Tile]:
+    """The tiles that forward passes and input gradients choose from."""
+    if wgmma and kind != "fp32":
+        return [
+            Tile(kind, rows, columns, MMA_ROWS, columns, stages, resident, wgmma=True)
+            for rows, columns, stages, resident in WARPGROUP_TILES
+        ]
+    return [Tile(kind, *sizes) for sizes in TILES["fp32" if kind == "fp32" else "tensor"]]
+
+
+def choose_tile(tiles: Sequence[Tile], rows: int, columns: int, copies: int) -> Tile:
     """The tile that is done first with ``copies`` products of rows x columns, by a count of rounds and operands.
 
     All resident blocks of a round take as long as their sums and operands; the last round is as long as a full one.
@@ -74,7 +87,7 @@ def choose_tile(tiles: Sequence[tuple[int, ...]], kind: str, rows: int, columns:
         work = tile.rows * tile.columns + OPERAND_COST * (tile.rows + tile.columns)
         return rounds * tile.resident * work
 
-    return min((Tile(kind, *sizes) for sizes in tiles), key=cost)
+    return min(tiles, key=cost)
 
 
 def tile_kind(dtype: np.dtype, precision: str) -> str:
@@ -144,8 +157,7 @@ def correlate_step(c: Convolution, residual=None) -> None:
     table = phase_table(c)
     phases, rows = len(table), int(table[:, ROWS].max())
     kind = tile_kind(x.dtype, c.program.precision)
-    tiles = TILES["fp32" if kind == "fp32" else "tensor"]
-    tile = choose_tile(tiles, kind, rows, columns, phases * c.groups)
+    tile = choose_tile(tiles_for(kind, c.program.wgmma), rows, columns, phases * c.groups)
     (out_d, in_d, *_), (out_h, in_h, *_), (out_w, in_w, *_) = dimensions
     _, filter_h, filter_w = c.filter_size
     tap_step = [d[4] for d in dimensions]
@@ -221,8 +233,9 @@ def weight_parts(c: Convolution):
     pixels = g.batch * size_d * size_h * size_w
     columns = taps * depth
     kind = tile_kind(x.dtype, c.program.precision)
-    tiles = WEIGHT_TILES["fp32" if kind == "fp32" else "tensor"]
-    tile = choose_tile(tiles, kind, outputs, columns, c.groups * max(1, pixels // (64 * LEAST_STEPS)))
+    tiles = [Tile(kind, *sizes) for sizes in WEIGHT_TILES["fp32" if kind == "fp32" else "tensor"]]
+    most_parts = max(1, ceil_div(pixels, tiles[0].depth) // LEAST_STEPS)
+    tile = choose_tile(tiles, outputs, columns, c.groups * most_parts)
     blocks = ceil_div(outputs, tile.rows) * ceil_div(columns, tile.columns)
     steps = ceil_div(pixels, tile.depth)
     wanted = ceil_div(MULTIPROCESSORS * tile.resident, blocks * c.groups)

@@ -249,6 +249,7 @@ class Machine:
         )
         self._group: list[tuple[np.ndarray, np.ndarray]] = []  # copies since the last commit
         self._groups: list[list[tuple[np.ndarray, np.ndarray]]] = []
+        self._unfenced = False  # copies have arrived since the last proxy_fence
 
     @staticmethod
     def _lanes(values: Any) -> Lanes:
@@ -431,6 +432,7 @@ class Machine:
 
     def copy_wait(self, count: int) -> None:
         while len(self._groups) > count:
+            self._unfenced = True
             for units, data in self._groups.pop(0):
                 self.memory.arrive(units, data)
 
@@ -467,6 +469,34 @@ class Machine:
         lanes = product.reshape(warps, rows, 2, 8, columns, 4, 2).transpose(1, 4, 2, 6, 0, 3, 5)
         sums.values[: 4 * rows * columns] += lanes.reshape(4 * rows * columns, self.total)
 
+    def proxy_fence(self) -> None:
+        self._unfenced = False
+
+    def wgmma_tile(self, sums: Registers, left: Any, right: Any, columns: int, kind: str) -> None:
+        if self._unfenced:
+            raise Fault("wgmma reads what copies have brought: no proxy_fence after copy_wait")
+        lane, warp = self.memory.thread % WARP, self.memory.warp % 4
+
+        def rows_of_chunks(base: Any, first: Any, count: int) -> np.ndarray:
+            """128 bytes of each of so many rows from ``first`` on, as 2-byte units: (warps, rows, units)."""
+            place = self._each(base)
+            if (place % 1024).any():
+                raise Fault("a matrix of wgmma is not aligned to 1024 bytes")
+            read = []
+            for i in range(0, count, WARP // 8):  # a warp's lanes read 4 rows of 8 chunks
+                row, chunk = first + i + lane // 8, lane % 8
+                read.append(self.memory.read(place + row * 128 + (chunk ^ (row & 7)) * 16, 16, collective=True))
+            return np.stack(read).reshape(len(read), -1, 4, 64).swapaxes(0, 1).reshape(-1, count, 64)
+
+        def numbers(units: np.ndarray) -> np.ndarray:
+            words = np.ascontiguousarray(units).view(np.uint32)
+            return _operands(words, kind, rounded=False).reshape(*units.shape[:2], -1)
+
+        a = numbers(rows_of_chunks(left, 16 * warp, 16))
+        b = numbers(rows_of_chunks(right, 0 * warp, columns))
+        product = np.matmul(a, b.swapaxes(1, 2)).reshape(-1, 2, 8, columns // 8, 4, 2)
+        sums.values[: columns // 2] += product.transpose(3, 1, 5, 0, 2, 4).reshape(columns // 2, self.total)
+
     def fma_tile(self, sums: Registers, a: Registers, b: Registers, rows: int, columns: int, depth: int) -> None:
         tile = sums.values[: rows * columns].reshape(rows, columns, self.total)
         left = a.values[: depth * rows].reshape(depth, rows, self.total)
@@ -475,10 +505,10 @@ class Machine:
             tile += left[k, :, None] * right[k, None]
 
 
-def _operands(words: np.ndarray, kind: str) -> np.ndarray:
+def _operands(words: np.ndarray, kind: str, rounded: bool = True) -> np.ndarray:
     """Words (n, lanes) as the numbers that the tensor cores read: (n, lanes, numbers a word)."""
     if kind == "tf32":
-        return ((words + np.uint32(1 << 12)) & np.uint32(0xFFFFE000)).view(np.float32)[..., None]
+        return ((words + np.uint32(rounded << 12)) & np.uint32(0xFFFFE000)).view(np.float32)[..., None]
     halves = np.ascontiguousarray(words).view(np.uint16 if kind == "bf16" else np.float16)
     return widened(halves).reshape(*words.shape, 2)
 

@@ -28,6 +28,7 @@ from .intrinsics import (
     high_product,
     i32,
     integers,
+    proxy_fence,
     put,
     read,
     read_if,
@@ -129,11 +130,12 @@ def correlate(T, result, tile, vector, width, volume, phased, masked, activation
     line_step = tile.threads // chunks  # rows that all threads together copy
     left_copies, right_copies = rows // line_step, tile_columns // line_step
     pieces, piece_bytes = chunk_size // vector, vector * tile.itemsize
+    wgmma = tile.wgmma
     across = tile_columns // width  # threads along a row of results
     row_step = tile.threads // across
     store_passes = rows // row_step
 
-    @block(tile.threads, tile.resident, tile.shared_bytes)
+    @block(tile.threads, tile.resident, tile.shared_bytes, "a" if wgmma else "")
     def loop(
         x: Pointer, w: Pointer, bias_at: FLOAT32, residual_at: Result, table: INT32, y: Result,
         phases: int, depth: int, columns: int, x_pitch: int, y_pitch: int,
@@ -205,6 +207,8 @@ def correlate(T, result, tile, vector, width, volume, phased, masked, activation
             while step * stage_depth < total:
                 if step >= 0:
                     copy_wait(in_flight)
+                    if wgmma:
+                        proxy_fence()
                     barrier()
                 # -------- copies of the stage that all threads have left
                 to = ring + filling * stage_bytes + here

@@ -760,6 +760,61 @@ def mma_tile(typing, sums, a, b, rows, columns, kind):
     return types.void(sums, a, b, rows, columns, kind), codegen
 
 
+proxy_fence = _ptx(
+    "proxy_fence",
+    "Let ``wgmma_tile`` see what this thread has written to shared memory, copies that have arrived included (sm_90).",
+    "fence.proxy.async.shared::cta;",
+    (),
+)
+
+#: Of a shared memory matrix descriptor: rows of 128 bytes, swizzled by 128 bytes; 8 rows are 1024 bytes.
+_DESCRIPTOR = (1 << 62) | ((1024 >> 4) << 32) | (1 << 16)
+
+
+@instruction
+def wgmma_tile(typing, sums, left, right, columns, kind):
+    """sums += A B^T for a warpgroup's 64 rows, a stage deep, straight from shared memory (wgmma, sm_90a); waits for it.
+
+    left, right: addresses of 64 and of ``columns`` rows of 128 bytes, multiples of 1024, whose chunk c of row r lies at
+    c ^ (r % 8).  A warp has 16 of the rows; its sums are laid out as those of ``mma_tile`` of 1 x columns / 8 products.
+    tf32 is cut, not rounded.
+    """
+    n, name = _literal(columns), _literal(kind)
+    if n is None or name is None:
+        return None
+    count, depth = n // 2, MMA_DEPTH[name]
+    outputs = ",".join(f"${i}" for i in range(count))
+    transposed = "" if name == "tf32" else ", 0, 0"
+    text = (
+        f"wgmma.mma_async.sync.aligned.m64n{n}k{depth}.f32.{_MMA_TYPES[name]} "
+        f"{{{outputs}}}, ${2 * count}, ${2 * count + 1}, 1, 1, 1{transposed};"
+    )
+
+    def codegen(context, builder, sig, args):
+        def descriptor(kind, value):
+            address = builder.zext(builder.lshr(_to_i32(builder, kind, value), _i32(4)), _i64)
+            return builder.or_(address, _i64(_DESCRIPTOR))
+
+        places = [builder.gep(args[0], [_i32(i)]) for i in range(count)]
+        a, b = descriptor(left, args[1]), descriptor(right, args[2])
+        _asm(builder, "wgmma.fence.sync.aligned;", "", ())
+        numbers = [builder.load(place) for place in places]
+        for step in range(4):  # of 32 bytes
+            inputs = [(str(i), v) for i, v in enumerate(numbers)]
+            further = _i64(2 * step)
+            pair = [("l", builder.add(a, further)), ("l", builder.add(b, further))]
+            numbers = _asm(builder, text, "f" * count, inputs + pair)
+        _asm(builder, "wgmma.commit_group.sync.aligned;", "", ())
+        # the sums pass through the wait, so that nobody reads them before it
+        wait = "wgmma.wait_group.sync.aligned 0;"
+        numbers = _asm(builder, wait, "f" * count, [(str(i), v) for i, v in enumerate(numbers)])
+        for place, number in zip(places, numbers, strict=True):
+            builder.store(number, place)
+        return context.get_dummy_value()
+
+    return types.void(sums, left, right, columns, kind), codegen
+
+
 @instruction
 def fma_tile(typing, sums, a, b, rows, columns, depth):
     """sums[i * columns + j] += sum over k of a[k * rows + i] b[k * columns + j], all ``registers``: a thread's tile."""

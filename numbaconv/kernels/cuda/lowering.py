@@ -76,11 +76,13 @@ class Step:
 class Program:
     """Steps in the order in which they were lowered; what depends on bound arrays only is ``frozen`` or not.
 
-    ``precision`` is that of matrix products: a key of ``OPERANDS``.
+    ``precision`` is that of matrix products: a key of ``OPERANDS``.  ``wgmma`` has convolutions use warpgroups' matrix
+    instructions (sm_90 alone).
     """
 
     frozen: bool = False
     precision: str = "fp32"
+    wgmma: bool = False
     steps: list[Step] = field(default_factory=list)
     label: str = ""
     _made: dict[Hashable, Buffer] = field(default_factory=dict)

@@ -29,6 +29,7 @@ from .intrinsics import (
     read_shared_word,
     registers,
     thread,
+    wgmma_tile,
     words,
     write_shared,
     write_shared2,
@@ -40,6 +41,9 @@ WARP = 32
 #: Bytes of an operand's row in a stage, and of a chunk, the widest access there is.
 ROW_BYTES = 128
 CHUNK_BYTES = 16
+
+#: Rows that a warpgroup multiplies at once.
+WARPGROUP_ROWS = 64
 
 #: Rows and columns of an mma.sync, and steps of the tensor cores (32 bytes of depth) in a stage.
 MMA_ROWS, MMA_COLUMNS = 16, 8
@@ -60,6 +64,7 @@ class Tile(NamedTuple):
 
     kind: "fp32" (fused multiply-adds), "tf32", "bf16" or "fp16" (tensor cores; sums are float32).
     resident: how many blocks a multiprocessor is to hold; it bounds the registers of a thread.
+    wgmma: products by warpgroups (4 warps, sm_90a), straight from shared memory; a warp has 16 rows of all columns.
     """
 
     kind: str
@@ -69,6 +74,7 @@ class Tile(NamedTuple):
     warp_columns: int
     stages: int
     resident: int
+    wgmma: bool = False
 
     @property
     def itemsize(self) -> int:
@@ -161,6 +167,7 @@ def _of_warps(tile: Tile, by_row: bool, corner: Callable) -> tuple[Callable, Cal
     left_words, right_words = down * 4, across * 2
     left_line, right_line = tile.rows * itemsize, tile.columns * itemsize  # bytes, by row
     place = make_place(tile, by_row)
+    columns = tile.columns
 
     def multiply_by_depth(sums, left, right):
         a, b = words(left_words), words(right_words)
@@ -214,6 +221,9 @@ def _of_warps(tile: Tile, by_row: bool, corner: Callable) -> tuple[Callable, Cal
                     put(b, j * 2 + part, word(right, line + part * 4, column + j * MMA_COLUMNS, right_line))
             mma_tile(sums, a, b, down, across, kind)
 
+    def multiply_by_warpgroups(sums, left, right):
+        wgmma_tile(sums, left + (thread() >> 7) * (WARPGROUP_ROWS * ROW_BYTES), right, columns, kind)
+
     def spread(sums, at):
         row, column = corner()
         lane = thread() & 31
@@ -225,6 +235,8 @@ def _of_warps(tile: Tile, by_row: bool, corner: Callable) -> tuple[Callable, Cal
                     to = at + (i * MMA_ROWS + half * 8) * pitch + j * (MMA_COLUMNS * 4)
                     write_shared2(to, sums[s], sums[s + 1])
 
+    if tile.wgmma:
+        return multiply_by_warpgroups, spread
     if not by_row:
         return multiply_by_depth, spread
     return (multiply_by_row if itemsize == 2 else multiply_words_by_row), spread
