@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from typing import Any
-
 from ..kernels.lowering import Backend
 from .graph import Graph
 from .layout import Assembly
