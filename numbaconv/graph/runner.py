@@ -29,7 +29,7 @@ after_first_run: Callable[["Executable", Sequence[np.ndarray]], None] | None = N
 def address(array: np.ndarray) -> int:
     """Where the array's elements begin; NumPy's own answer takes 0.8 µs, which counts for a lone small image."""
     if array.flags.carray and array.size:
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
     return array.__array_interface__["data"][0]
 
 
