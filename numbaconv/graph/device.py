@@ -149,20 +149,25 @@ class DeviceExecutable:
     def _input(self, position: int, given: Any) -> int:
         if is_on_device(given):
             array = DeviceArray.of(self.plan.driver, given)
-            self.plan.check_leaf(position, array.shape, array.dtype)
+            self._check(position, array)
             return array.address
         host = np.require(given, requirements=("C", "A"))
-        self.plan.check_leaf(position, host.shape, host.dtype)
+        self._check(position, host)
         place = self.plan.slot(position)
         self.plan.driver.upload(place, host)
         return place
+
+    def _check(self, position: int, array: Any) -> None:
+        spec = self.plan.leaf_specs[position]
+        if array.shape != spec.shape or array.dtype != spec.dtype:
+            raise self.plan.misfit(position, array)
 
     def _bound(self, position: int) -> int:
         source, driver = self.sources[position], self.plan.driver
         spec = self.plan.leaf_specs[position]
         if isinstance(source, Variable):
             copy = source.on(driver)
-            self.plan.check_leaf(position, copy.shape, copy.dtype)
+            self._check(position, copy)
             if not self.plan.frozen:
                 return copy.address
             place, _ = self._place(position)

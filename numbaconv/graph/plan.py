@@ -45,9 +45,8 @@ class Planned:
         if given != len(self.input_positions):
             raise ValueError(f"the graph has {len(self.input_positions)} inputs, {given} were given")
 
-    def check_leaf(self, position: int, shape: tuple[int, ...], dtype: object) -> None:
-        """Raise ValueError for an array that does not fit its leaf."""
+    def misfit(self, position: int, array: Any) -> ValueError:
+        """What to raise for an array whose shape or dtype is not its leaf's."""
         spec = self.leaf_specs[position]
-        if shape != spec.shape or dtype != spec.dtype:
-            given, planned = f"{shape}, {dtype}", f"{spec.shape}, {spec.dtype}"
-            raise ValueError(f"an array of shape {given} was given where {planned} was planned")
+        given, planned = f"{array.shape}, {array.dtype}", f"{spec.shape}, {spec.dtype}"
+        return ValueError(f"an array of shape {given} was given where {planned} was planned")

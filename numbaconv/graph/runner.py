@@ -4,6 +4,7 @@ Graphs of one structure share a plan.  An ``Executable`` is a plan bound to the 
 writes the addresses of inputs and results into the table of operands and calls the runner once.
 """
 
+import ctypes
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -26,6 +27,9 @@ after_first_run: Callable[["Executable", Sequence[np.ndarray]], None] | None = N
 
 
 def address(array: np.ndarray) -> int:
+    """Where the array's elements begin; NumPy's own answer takes 0.8 µs, which counts for a lone small image."""
+    if array.flags.carray and array.size:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
     return array.__array_interface__["data"][0]
 
 
@@ -83,8 +87,7 @@ class Plan(Planned):
         self.table_of_steps = np.array(step_rows, np.int64).reshape(-1, 6)
         self.operands = np.array(operand_rows, np.int64).reshape(-1, 4)
         self.constants = np.array(constants, np.int64)
-        self.leaf_rows = [np.array(rows, np.int64) for rows in leaf_rows]
-        self.output_rows = [np.array(rows, np.int64) for rows in output_rows]
+        self.leaf_rows, self.output_rows = leaf_rows, output_rows
 
     def rewritten(self, steps: list) -> list:
         return rematerialise(steps, self.threads, self.outputs)
@@ -114,14 +117,21 @@ class Executable:
 
     def _bind(self, position: int, array: np.ndarray) -> None:
         if array is not self._bound[position]:
-            self.plan.check_leaf(position, array.shape, array.dtype)
-            flat = np.require(array, requirements=("C", "A"))
+            spec = self.plan.leaf_specs[position]
+            if array.shape != spec.shape or array.dtype != spec.dtype:
+                raise self.plan.misfit(position, array)
+            flat = array if array.flags.carray else np.require(array, requirements=("C", "A"))
             if position in self.plan.updated and not (flat is array and array.flags.writeable):
                 raise ValueError("an array that a run updates must be C-contiguous and writeable")
-            self._bases[self.plan.leaf_rows[position]] = address(flat)
+            self._place(self.plan.leaf_rows[position], flat)
             # A copy is made anew at every run: the array may have changed.
             self._bound[position] = array if flat is array else None
             self._kept[position] = flat
+
+    def _place(self, rows: list[int], array: np.ndarray) -> None:
+        base = address(array)
+        for row in rows:  # few: faster one by one than as an array
+            self._bases[row] = base
 
     def run(self, inputs: Sequence[np.ndarray] = ()) -> list[np.ndarray]:
         """Run once; ``inputs`` are the arrays of the graph's inputs in order.  Gives fresh arrays."""
@@ -137,7 +147,7 @@ class Executable:
                 self._bind(position, array.copy() if self.plan.frozen else array)
             outputs = [np.empty(spec.shape, spec.dtype) for spec in plan.output_specs]
             for rows, array in zip(plan.output_rows, outputs, strict=True):
-                self._bases[rows] = address(array)
+                self._place(rows, array)
             self._call()
             if plan.frozen and not self._is_frozen:
                 self._is_frozen, self._call = True, self._caller(plan.prepared)

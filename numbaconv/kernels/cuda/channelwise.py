@@ -93,7 +93,7 @@ def statistics_of_runs(T, operands, program, stores, statistics, across, homes):
     Pointers: operands, stored values, statistics [run][number][channel].
     """
     reads, writes = names_of(operands, len(stores))
-    parameters: dict[str, Any] = dict.fromkeys([*reads, *writes, "parts"], Pointer)
+    parameters = dict.fromkeys([*reads, *writes, "parts"], Pointer)
     parameters |= dict.fromkeys(["rows", "run", "channels"], int)
     rows = THREADS // across
     numbers = sum(SIZES[kind] for kind, _ in statistics)

@@ -125,7 +125,7 @@ def pointwise(T, operands, program, stores, width, homes):
     ``homes`` are the modules that register the program's functions.
     """
     reads, writes = names_of(operands, len(stores))
-    parameters: dict[str, Any] = {**dict.fromkeys([*reads, *writes], Pointer), "n": int, "channels": int}
+    parameters = {**dict.fromkeys([*reads, *writes], Pointer), "n": int, "channels": int}
     lines = [f"i = (block_x() * {THREADS} + thread()) * {width}", "inside = i < n"]
     if CHANNELS in operands:
         lines.append("c = i % channels")

@@ -1,7 +1,6 @@
 """Numbers moved between dimensions, in NumPy's order: one kernel for every permutation, an element a thread."""
 
 import math
-from typing import Any
 
 from ...ops.rearrange import runs_of
 from .compiler import Pointer, block, kernel
@@ -22,7 +21,7 @@ def move(T, rank):
         lines.append("rest = quotient")
     lines.append("write_if(i < n, y, i, read_if(i < n, x, place))")
     names = {"block_x": block_x, "read_if": read_if, "thread": thread, "write_if": write_if}
-    parameters: dict[str, Any] = {"x": Pointer, "y": Pointer, **dict.fromkeys(["n", *sizes, *strides], int)}
+    parameters = {"x": Pointer, "y": Pointer, **dict.fromkeys(["n", *sizes, *strides], int)}
     return block(THREADS, 4)(written_out(parameters, lines, names))
 
 
