@@ -116,8 +116,9 @@ def output_shape(layer: Layer) -> tuple[int, ...]:
 
 
 def run_pass(
-    layer: Layer, direction: str, kind: str, activation: str | None = None, bias: bool = False, wgmma: bool = False
-):
+    layer: Layer, direction: str, kind: str, activation: str | None = None, bias: bool = False, wgmma: bool = False,
+    residual: bool = False,
+):  # fmt: skip
     """The result of a pass, that of the reference, and the emulator's report."""
     rng = np.random.default_rng(0)
     dtype = np.dtype(KINDS[kind][0])
@@ -133,6 +134,9 @@ def run_pass(
         expected = by_w if direction == WEIGHTS else by_x
         if bias:
             expected = expected + b.reshape(-1, *[1] * (len(layer.x) - 2))
+    added = rounded(rng.standard_normal(expected.shape), kind)
+    if residual:
+        expected = expected + added
     if activation == "relu":
         expected = np.maximum(expected, 0)
 
@@ -157,7 +161,9 @@ def run_pass(
     elif depthwise.serves(given):
         depthwise.depthwise_step(given)
     else:
-        conv.correlate_step(given)
+        further = buffer_for(expected.shape, dtype, BATCH)
+        arrays[id(further)] = stored(added, BATCH, dtype)
+        conv.correlate_step(given, further if residual else None)
     report = run(program, arrays)
     found = logical(arrays[id(buffers[result])], shapes[result], layouts[result])
     return found, expected, report
@@ -189,7 +195,7 @@ def test_depthwise(layer, direction):
 @pytest.mark.parametrize("direction", [FORWARD, INPUT])
 @pytest.mark.parametrize("kind", KINDS)
 def test_epilogue(kind, direction):
-    found, expected, _ = run_pass(LAYERS["stride 2"], direction, kind, "relu", bias=True)
+    found, expected, _ = run_pass(LAYERS["stride 2"], direction, kind, "relu", bias=True, residual=True)
     assert relative_error(found, expected) <= KINDS[kind][1]
 
 
