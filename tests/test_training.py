@@ -64,8 +64,9 @@ def make_trainer(seed: int = 0, **options: Any) -> Trainer:
 
 
 def assert_same_bits(one: Trainer, two: Trainer) -> None:
+    for name, array in one.model.state_dict().items():
+        np.testing.assert_array_equal(array, two.model.state_dict()[name], strict=True)
     for left, right in zip(one.model.parameters(), two.model.parameters(), strict=True):
-        np.testing.assert_array_equal(left.data, right.data)
         for a, b in zip(one.optimizer.slots_of(left), two.optimizer.slots_of(right), strict=True):
             np.testing.assert_array_equal(a.data, b.data)
     assert one.optimizer.step_count == two.optimizer.step_count
@@ -280,6 +281,16 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
             load(cut)
 
 
+def test_a_network_comes_back_with_its_counts_of_batches(tmp_path: Path) -> None:
+    model = models.resnet20()
+    for array in model.state_dict().values():
+        array += 1
+    save(model, tmp_path / "model.safetensors")
+    back = load(tmp_path / "model.safetensors").state_dict()
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(back[name], array, strict=True)
+
+
 def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save(models.lenet5(), path)
@@ -481,11 +492,11 @@ def test_a_resumed_run_comes_to_the_same_bits(tmp_path: Path, stop: int, optimiz
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == [row.epoch for row in history]
 
 
-def test_dropout_and_augmentation_do_not_keep_a_run_from_the_same_bits(tmp_path: Path) -> None:
+def test_dropout_batch_norm_and_augmentation_do_not_keep_a_run_from_the_same_bits(tmp_path: Path) -> None:
     split = make_split()
 
     def fresh() -> Trainer:
-        layers = nn.Flatten(), nn.Linear(1024, 10, generator=0), nn.Dropout(0.5)
+        layers = nn.Flatten(), nn.Linear(1024, 10, generator=0), nn.BatchNorm1d(10), nn.Dropout(0.5)
         sgd = optim.SGD(lr=0.01)
         return Trainer(nn.Sequential(*layers), batch_size=BATCH, optimizer=sgd, augmentation=AUGMENTED)
 

@@ -3,7 +3,8 @@
     numbaconv bench gpu --against torch --json gpu.json
 
 First every pass of a few layers of all kinds against float64 at every precision: an error beyond the bound ends the
-measurement.  Then convolutions, and operators that memory decides, whose yardstick is a copy measured in the same run.
+measurement.  Then convolutions; operators that memory decides, whose yardstick is a copy measured in the same run; and
+whole networks.
 
 The device's own events time what it does; the median of the rounds counts, and ours and PyTorch's take turns.  A
 convolution is timed as it runs inside a network: images lie in the engine's layout and precision already, packing the
@@ -13,6 +14,7 @@ second-level cache holds.  PyTorch gets channels_last and, for bf16 and fp16, nu
 
 from __future__ import annotations
 
+import functools
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,15 +22,21 @@ from typing import Any
 
 import numpy as np
 
+import numbaconv as nc
 import numbaconv.functional as F
+from numbaconv import models
 from numbaconv.graph import Graph
 from numbaconv.graph.device import DeviceExecutable, DevicePlan
-from numbaconv.kernels.device import PRECISIONS, check_precision, driver_for
+from numbaconv.kernels.device import PRECISIONS, check_precision, driver_for, to_device
 
 from .conv import DIRECTIONS, FORWARD, INPUT, Arrays, inside_a_network, one_pass, pass_error
+from .infer import torch_call
 from .report import Row, column
 from .session import Session
 from .shapes import ConvLayer, convolutions
+from .train import build_step, random_batch, torch_step
+
+TRAINING, INFERENCE = "training step", "inference"
 
 #: Largest errors, relative to the largest result.
 BOUNDS = {"fp32": 1e-5, "tf32": 1e-3, "bf16": 1e-2, "fp16": 1e-2}
@@ -81,8 +89,10 @@ def measure(
     layers: Sequence[ConvLayer] | None = None,
     compared: Sequence[ConvLayer] = COMPARED,
     elements: int = 1 << 26,
+    trained: Sequence[tuple[str, int]] = (("lenet5", 256), ("resnet20", 512)),
+    inferred: Sequence[tuple[str, int]] = (("resnet18", 1),),
 ) -> Sequence[Row]:
-    """Rows of comparisons with float64, then of convolutions, then of operators that memory decides.
+    """Rows of comparisons with float64, then of convolutions, operators that memory decides, and whole networks.
 
     Args:
         session: rounds and other libraries.
@@ -90,6 +100,7 @@ def measure(
         precisions: of matrix products, see ``numbaconv.compile``.
         compared: the layers that are compared with float64.
         elements: of the values of operators that memory decides.
+        trained, inferred: networks and batch sizes.
 
     Raises:
         DeviceError: if there is no GPU that can be used; says what mends it.
@@ -104,7 +115,10 @@ def measure(
     rows: list[Row] = session.each(right, _name, compare)
     chosen = convolutions(tuple(networks), batch) if layers is None else list(layers)
     rows += session.each(passes(chosen, directions, precisions), _name, measure_pass)
-    return rows + list(bandwidth_rows(session, elements))
+    rows += bandwidth_rows(session, elements)
+    wholes = [(TRAINING, *which, p) for which in trained for p in precisions]
+    wholes += [(INFERENCE, *which, p) for which in inferred for p in precisions]
+    return rows + session.each(wholes, lambda *what: ", ".join(map(str, what)), measure_network)
 
 
 def measure_convolutions(
@@ -261,7 +275,7 @@ def _torch_pass(
 def bandwidth_rows(session: Session, elements: int) -> Iterator[GpuRow]:
     """A copy, and operators that read and write as little as their definition allows."""
     driver, turns = driver_for("cuda"), Turns(driver_for("cuda").timed, session.rounds)
-    channels, size = 64, 32
+    channels, size = 64, 8
     shape = (max(1, elements // (channels * size * size)), channels, size, size)
     x = np.resize(np.random.default_rng(0).standard_normal(1 << 16, np.float32), shape)
     source, target = driver.allocate(x.nbytes), driver.allocate(x.nbytes)
@@ -289,3 +303,40 @@ def bandwidth_rows(session: Session, elements: int) -> Iterator[GpuRow]:
         found = values * x.nbytes / seconds
         kernels = "; ".join(launch.kernel.label for launch in launches)
         yield GpuRow(name=name, ours_us=seconds * 1e6, gbytes=found / 1e9, of_copy=found / rate, kernels=kernels)
+
+
+# ------------------------------------------------------------------------------------------------ whole networks
+
+
+def measure_network(session: Session, work: str, network: str, batch: int, precision: str) -> GpuRow:
+    """A row of training steps or of inference; data are on the device, and nothing waits for a result.
+
+    PyTorch is eager, in channels_last, with float32 everywhere: in tf32 for all our precisions but fp32.
+    """
+    driver = driver_for("cuda")
+    images, labels = random_batch(network, batch)
+    there = to_device(images)
+    if work == TRAINING:
+        indices, labels_there = np.arange(batch), to_device(labels)
+        model, step = build_step(network, images, labels, "cuda", precision)
+        calls: dict[str, tuple[Callable[[], Any], int]] = {"ours": (lambda: step(there, labels_there, indices), 1)}
+        make: Callable[..., Callable[[], Any]] = functools.partial(torch_step, labels=labels)
+    else:
+        model = models.build(network).eval()
+        compiled = nc.compile(model, freeze=True, device="cuda", precision=precision)
+        calls = {"ours": (lambda: compiled(there), 1)}
+        make = torch_call
+    if session.torch is not None:
+        torch = session.torch
+        for part in (torch.backends.cudnn, torch.backends.cuda.matmul):
+            part.allow_tf32 = precision != "fp32"
+        form = torch.channels_last
+        calls["torch"] = make(torch=torch, model=model, images=images, form=form, device="cuda"), 1
+    seconds = Turns(driver.timed, session.rounds).seconds(calls)
+    return GpuRow(
+        name=f"{network}, batch {batch}",
+        direction=f"{work}, {precision}",
+        ratio=seconds["torch"] / seconds["ours"] if "torch" in seconds else None,
+        ours_us=seconds["ours"] * 1e6,
+        torch_us=seconds["torch"] * 1e6 if "torch" in seconds else None,
+    )

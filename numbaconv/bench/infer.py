@@ -66,7 +66,7 @@ def measure_call(session: Session, network: str, batch: int) -> InferRow:
     calls: dict[str, Callable[[], Any]] = {"ours": lambda: ours(images)}
     others: dict[str, Callable[[], Any]] = {}
     if session.torch is not None:
-        others |= in_all_layouts(session.torch, lambda form: _torch_call(session.torch, model, images, form))
+        others |= in_all_layouts(session.torch, lambda form: torch_call(session.torch, model, images, form))
     if "onnxruntime" in session.against:
         others |= _onnxruntime_call(session, network, model, images)
     scores = ours(images)
@@ -88,9 +88,10 @@ def measure_call(session: Session, network: str, batch: int) -> InferRow:
     )
 
 
-def _torch_call(torch: Any, model: Module, images: np.ndarray, form: Any) -> Callable[[], Any]:
-    twin = torch_twin(torch, model, images.shape).to(memory_format=form)
-    x = laid_out(torch, images, form)
+def torch_call(torch: Any, model: Module, images: np.ndarray, form: Any, device: str = "cpu") -> Callable[[], Any]:
+    """PyTorch's inference of the twin of ``model``."""
+    twin = torch_twin(torch, model, images.shape).to(device, memory_format=form)
+    x = laid_out(torch, images, form).to(device)
 
     def call() -> Any:
         with torch.inference_mode():

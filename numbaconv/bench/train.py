@@ -73,14 +73,16 @@ def random_batch(network: str, batch: int) -> tuple[np.ndarray, np.ndarray]:
     return rng.standard_normal(shape, np.float32), rng.integers(0, _CLASSES, batch)
 
 
-def build_step(network: str, images: np.ndarray, labels: np.ndarray) -> tuple[Module, TrainStep]:
+def build_step(
+    network: str, images: np.ndarray, labels: np.ndarray, device: str = "cpu", precision: str = "fp32"
+) -> tuple[Module, TrainStep]:
     """A network and our training step of it, for a resident batch."""
     model = models.build(network)
     specs = Spec(images.shape, images.dtype), Spec(labels.shape, labels.dtype)
     channels = images.shape[1]
     step = TrainStep(
         model, F.cross_entropy, optim.SGD(LR, MOMENTUM), len(images), *specs,
-        mean=[0.0] * channels, std=[1.0] * channels,
+        mean=[0.0] * channels, std=[1.0] * channels, device=device, precision=precision,
     )  # fmt: skip
     return model, step
 
@@ -136,11 +138,12 @@ def _torch_calls(
 
 
 def torch_step(
-    torch: Any, model: Module, images: np.ndarray, labels: np.ndarray, form: Any, compile: bool = False
-) -> Callable[[], float]:
-    """PyTorch's training step of the twin of ``model``; gives the loss."""
-    x, y = laid_out(torch, images, form), torch.from_numpy(labels)
-    twin = torch_twin(torch, model, images.shape).to(memory_format=form)
+    torch: Any, model: Module, images: np.ndarray, labels: np.ndarray, form: Any, compile: bool = False,
+    device: str = "cpu",
+) -> Callable[[], Any]:  # fmt: skip
+    """PyTorch's training step of the twin of ``model``; gives the loss, on a GPU without waiting for it."""
+    x, y = laid_out(torch, images, form).to(device), torch.from_numpy(labels).to(device)
+    twin = torch_twin(torch, model, images.shape).to(device, memory_format=form)
     optimizer = torch.optim.SGD(twin.parameters(), LR, MOMENTUM)
 
     weight = getattr(model, "auxiliary_weight", 0.0)
@@ -155,11 +158,11 @@ def torch_step(
     if compile:
         loss_of = torch.compile(loss_of)
 
-    def step() -> float:
+    def step() -> Any:
         optimizer.zero_grad(set_to_none=True)
         loss = loss_of(x, y)
         loss.backward()
         optimizer.step()
-        return float(loss.item())
+        return float(loss.item()) if device == "cpu" else loss
 
     return step

@@ -38,7 +38,8 @@ def write(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, 
     """Write arrays and metadata (anything JSON can say, one entry a key)."""
     from safetensors.numpy import save
 
-    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    # not ascontiguousarray, which makes (1,) of the shape ()
+    arrays = {name: np.require(array, requirements="C") for name, array in tensors.items()}
     own = {"format": _FORMAT, "version": str(_VERSION), "crc32": str(_checksum(arrays))}
     write_atomic(path, save(arrays, {**own, **{key: json.dumps(value) for key, value in metadata.items()}}))
 
