@@ -29,7 +29,7 @@ from numbaconv.graph import Graph
 from numbaconv.graph.device import DeviceExecutable, DevicePlan
 from numbaconv.kernels.device import PRECISIONS, check_precision, driver_for, to_device
 
-from .conv import DIRECTIONS, FORWARD, INPUT, Arrays, inside_a_network, one_pass, pass_error
+from .conv import DIRECTIONS, FORWARD, INPUT, WEIGHT, Arrays, inside_a_network, one_pass, pass_error
 from .infer import torch_call
 from .report import Row, column
 from .session import Session
@@ -202,6 +202,12 @@ def _repeated(call: Callable[[], Any], times: int) -> Callable[[], None]:
     return run
 
 
+@functools.lru_cache(maxsize=1)
+def arrays_of(layer: ConvLayer) -> Arrays:
+    """The numbers of a layer, drawn once for all its passes: they are hundreds of megabytes."""
+    return Arrays(layer)
+
+
 def copies_for(size: int) -> int:
     """How many copies of a pass over ``size`` bytes take turns."""
     return max(1, -(-TOUCHED // max(size, 1)))
@@ -210,7 +216,7 @@ def copies_for(size: int) -> int:
 def measure_pass(session: Session, layer: ConvLayer, direction: str, precision: str) -> GpuRow:
     """One row."""
     driver = driver_for("cuda")
-    arrays, copies = Arrays(layer), copies_for(layer.bytes)
+    arrays, copies = arrays_of(layer), copies_for(layer.bytes)
     calls: dict[str, tuple[Callable[[], Any], int]] = {}
     kernels, held = {}, []
     for name, wgmma in (("ours", False), ("wgmma", True)):
@@ -253,13 +259,13 @@ def _torch_pass(
     given = (arrays.x, arrays.w, arrays.b, arrays.g)
     sets = [[None if a is None else on_device(a) for a in given] for _ in range(copies)]
     stride, padding, dilation = [layer.stride] * 2, [layer.padding] * 2, [1, 1]
-    mask = [direction == INPUT, direction not in (INPUT, DIRECTIONS[0]), False]
+    mask = [direction == INPUT, direction == WEIGHT, False]
 
     def run() -> None:
         torch.backends.cudnn.allow_tf32 = precision == "tf32"
         with torch.no_grad():
             for x, w, b, g in sets:
-                if direction == DIRECTIONS[0]:
+                if direction == FORWARD:
                     torch.nn.functional.conv2d(x, w, b, stride, padding, dilation, layer.groups)
                 else:
                     torch.ops.aten.convolution_backward(
