@@ -18,6 +18,9 @@ from . import dlpack
 
 DEVICES = ("cpu", "cuda")
 
+#: Bytes of the widest access of a kernel.
+_ALIGNMENT = 16
+
 #: Of matrix products: fp32 is exact to rounding; the others run on tensor cores, with operands of 10 (tf32, fp16) or 7
 #: (bf16) bits behind the point and float32 sums.
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
@@ -120,7 +123,11 @@ class DeviceArray:
             raise ValueError("an array on the device must be contiguous, in C order")
         made = cls(driver, shape, dtype, address)
         made.owner = owner
-        return made
+        if address % _ALIGNMENT == 0:
+            return made
+        copy = cls(driver, shape, dtype)  # the middle of another array: kernels read vectors
+        driver.copy(copy.address, address, copy.nbytes)
+        return copy
 
     @property
     def ndim(self) -> int:

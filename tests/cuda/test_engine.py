@@ -202,6 +202,17 @@ def test_results_stay_on_the_device_and_arguments_may_be_there(gpu: EmulatedGpu)
     np.testing.assert_array_equal(nc.to_host(double(Foreign())), 8 * x)
 
 
+def test_the_middle_of_another_librarys_array_is_copied() -> None:
+    whole = nc.to_device(np.arange(9, dtype=np.float32))
+
+    class Foreign:
+        __cuda_array_interface__ = {**whole.__cuda_array_interface__, "shape": (8,), "data": (whole.address + 4, False)}
+
+    copy = nc.to_device(Foreign())
+    assert copy.address % 16 == 0
+    np.testing.assert_array_equal(nc.to_host(copy), np.arange(1, 9))
+
+
 def test_dlpack_out_and_in_without_a_copy() -> None:
     held = nc.to_device(np.arange(6, dtype=np.float32).reshape(2, 3))
     before = dict(dlpack._lent)

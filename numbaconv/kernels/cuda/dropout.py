@@ -4,15 +4,12 @@ import math
 
 import numpy as np
 
-from ..cpu import counter
 from .compiler import INT64, Pointer, block, kernel
-from .elementwise import translated
+from .counter import stream_of, word_at
 from .intrinsics import block_x, i64, read_if, read_wide, thread, where, write_if
 from .lowering import BATCH, PLAIN, SAME, ceil_div, lowering
 
 THREADS = 256
-
-stream_of, word_at = translated(counter.stream_of), translated(counter.word_at)
 
 
 @kernel

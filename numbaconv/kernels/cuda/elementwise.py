@@ -14,8 +14,8 @@ from ..cpu import vector
 from ..elementwise import CHANNELS, ELEMENTS, NUMBER, homes_of
 from . import intrinsics, math
 from .compiler import Pointer, block, kernel
-from .intrinsics import block_x, read, read_if, read_vector, read_vector_if, thread, write_if
-from .lowering import BATCH, PLAIN, SAME, ceil_div
+from .intrinsics import block_x, read, read_if, read_vector_if, thread, write_if
+from .lowering import ceil_div
 
 THREADS = 256
 #: Blocks that a multiprocessor shall hold: all 2048 threads, which leaves 32 registers a thread.
@@ -145,7 +145,7 @@ def width_of(*sizes: int) -> int:
 def pointwise_step(program: Any, operands: list, outputs: list, like: Any, attrs: dict[str, Any]) -> None:
     """Append a chain without statistics."""
     channels = like.channels if CHANNELS in attrs["operands"] else 1
-    width = width_of(like.elements, *([channels] if channels > 1 or CHANNELS in attrs["operands"] else []))
+    width = width_of(like.elements, channels if CHANNELS in attrs["operands"] else 4)
     constants = {name: attrs[name] for name in ("operands", "program", "stores")}
     made = pointwise(like.dtype, width=width, homes=homes_of(attrs["program"]), **constants)
     grid = ceil_div(like.elements, THREADS * width)
@@ -153,7 +153,6 @@ def pointwise_step(program: Any, operands: list, outputs: list, like: Any, attrs
 
 
 __all__ = [
-    "BATCH", "CHANNELS", "ELEMENTS", "NUMBER", "PLAIN", "RESIDENT", "SAME", "THREADS", "VOCABULARY", "functions_of",
-    "names_of", "pointwise", "pointwise_step", "read_vector", "stores_of", "translated", "values_of", "width_of",
-    "written_out",
+    "CHANNELS", "ELEMENTS", "NUMBER", "RESIDENT", "THREADS", "VOCABULARY", "functions_of", "homes_of", "names_of",
+    "pointwise", "pointwise_step", "stores_of", "translated", "values_of", "width_of", "written_out",
 ]  # fmt: skip

@@ -57,10 +57,10 @@ def over_channels(T, total):
     @block(THREADS, 8)
     def sums(x: Pointer, y: Pointer, n: int, channels: int):
         i = block_x() * THREADS + thread()
-        sum_ = read_if(i < n, x, i * channels)
+        found = read_if(i < n, x, i * channels)
         for before in range(channels - 1):
-            sum_ = sum_ + read_if(i < n, x, i * channels + (before + 1))
-        write_if(i < n, y, i, sum_)
+            found = found + read_if(i < n, x, i * channels + (before + 1))
+        write_if(i < n, y, i, found)
 
     @block(THREADS, 8)
     def repeated(x: Pointer, y: Pointer, n: int, channels: int):

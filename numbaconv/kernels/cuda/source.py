@@ -2,15 +2,12 @@
 
 import numpy as np
 
-from ..cpu import counter
 from .compiler import FLOAT64, INT64, UINT8, Pointer, block, kernel
-from .elementwise import translated
+from .counter import stream_of, word_at
 from .intrinsics import block_x, f32, i32, i64, maximum, minimum, read, read_if, read_wide, thread, where, write_if
 from .lowering import BATCH, PLAIN, ceil_div, lowering
 
 THREADS = 256
-
-stream_of, word_at = translated(counter.stream_of), translated(counter.word_at)
 
 
 @kernel
