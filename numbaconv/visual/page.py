@@ -26,12 +26,13 @@ pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; }
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table as HTML."""
+    """Return a table as HTML; without columns it has no head."""
     head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
     )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    head = f"<thead><tr>{head}</tr></thead>" if columns else ""
+    return f'<div class="wide"><table>{head}<tbody>{body}</tbody></table></div>'
 
 
 def picture(path: str | os.PathLike[str], what: str) -> str:
