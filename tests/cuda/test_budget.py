@@ -139,7 +139,7 @@ def instructions(cubin: bytes, folder: Path) -> collections.Counter | None:
     return collections.Counter(found)
 
 
-@pytest.mark.parametrize(("name", "made", "needed", "architecture"), parameters())
+@pytest.mark.parametrize(("name", "made", "needed", "architecture"), list(parameters()))
 def test_budget(name, made, needed, architecture, tmp_path):
     _, cubin, report = made.on(architecture).build()
     registers, spilled = resources(report)
