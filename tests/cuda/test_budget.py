@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("numba.cuda.extending", reason="numba-cuda is not installed: pip install numbaconv[cuda]")
+pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install numbaconv[cuda]")
 
 import numbaconv.graph  # noqa: E402, F401  (registers the elementwise functions)
 from numbaconv.kernels.cuda import (  # noqa: E402

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install numbaconv[cuda]")
 
-import test_engine as engine  # noqa: E402
+import test_backend as backend  # noqa: E402
 
 import numbaconv as nc  # noqa: E402
 from numbaconv.kernels.cuda_state import state  # noqa: E402
@@ -27,19 +27,19 @@ def real() -> Iterator[None]:
     yield
 
 
-@pytest.mark.parametrize("name, case", engine.CASES)
+@pytest.mark.parametrize("name, case", backend.CASES)
 def test_operator(name: str, case: Any) -> None:
-    engine.test_operator(name, case)
+    backend.test_operator(name, case)
 
 
-@pytest.mark.parametrize("name", engine.WITH_GRADIENTS)
+@pytest.mark.parametrize("name", backend.WITH_GRADIENTS)
 def test_gradients_are_the_cpus(name: str) -> None:
-    engine.test_gradients_are_the_cpus(name)
+    backend.test_gradients_are_the_cpus(name)
 
 
 @pytest.mark.parametrize("network, size, channels", [("lenet5", 28, 1), ("resnet20", 32, 3)])
 def test_networks_learn_as_on_the_cpu(network: str, size: int, channels: int) -> None:
-    engine.assert_alike(
+    backend.assert_alike(
         lambda: nc.models.build(network, seed=0, in_channels=channels), steps=5, batch=16, size=size,
         channels=channels, pad=(32 - size) // 2, tolerance=1e-4,
     )  # fmt: skip
@@ -48,7 +48,7 @@ def test_networks_learn_as_on_the_cpu(network: str, size: int, channels: int) ->
 def test_every_run_gives_the_same_bits() -> None:
     def weights() -> dict[str, np.ndarray]:
         model = nc.models.build("resnet20", seed=0)
-        return engine.Trained(model, "cuda", steps=4, batch=32, size=32, channels=3, pad=0).values
+        return backend.Trained(model, "cuda", steps=4, batch=32, size=32, channels=3, pad=0).values
 
     first, second = weights(), weights()
     assert all(np.array_equal(first[name], second[name]) for name in first)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
-pytest.importorskip("numba.cuda.extending", reason="numba-cuda is not installed: pip install numbaconv[cuda]")
+pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install numbaconv[cuda]")
 
 from numbaconv import bench  # noqa: E402
 from numbaconv.bench import gpu  # noqa: E402
