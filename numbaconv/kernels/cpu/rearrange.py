@@ -6,7 +6,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ...ops.rearrange import MOST_DIMENSIONS, runs_of
+from ...ops.rearrange import MOST_DIMENSIONS
+from ..rearrange import permutation, reordered, strides_of
 from .lowering import BATCH, PLAIN, SAME, lowering
 from .native import Ints, Pointer, kernel
 from .runs import copy_run
@@ -94,7 +95,7 @@ def move(T, together, dealt):
 
 def _move(program, x, y, sizes, strides) -> None:
     """Append the step that gives y, of dimensions ``sizes``, what lies ``strides`` apart in x."""
-    outer = [d for d in zip(sizes, strides, _strides(sizes), strict=True) if d[0] != 1]
+    outer = [d for d in zip(sizes, strides, strides_of(sizes), strict=True) if d[0] != 1]
     column = outer.pop() if outer else (1, 1, 1)
     together, dealt = column[1] == 1, 0
     row, plane = (1, 0, 0), (1, 0, 0)
@@ -116,22 +117,10 @@ def _move(program, x, y, sizes, strides) -> None:
     program.step(move(x.dtype, together=together, dealt=dealt), (x,), (y,), constants, units)
 
 
-def _strides(sizes) -> list[int]:
-    """Of an array in C order."""
-    return [math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
-
-
 @lowering("permute", inputs=(PLAIN,), outputs=(PLAIN,))
 def lower_permute(program, node, inputs, outputs):
     x, y = inputs[0], outputs[0]
-    runs, strides = runs_of(node.attrs["dims"], x.shape), _strides(x.shape)
-    _move(program, x, y, [math.prod(x.shape[d] for d in run) for run in runs], [strides[run[-1]] for run in runs])
-
-
-def _permuted(program, x, y, sizes, names, order) -> None:
-    """Append the move of a value whose dimensions ``names`` (a letter each) have ``sizes`` into another ``order``."""
-    strides = dict(zip(names, _strides([sizes[name] for name in names]), strict=True))
-    _move(program, x, y, [sizes[name] for name in order], [strides[name] for name in order])
+    _move(program, x, y, *permutation(node.attrs["dims"], x.shape))
 
 
 @lowering("pixel_shuffle", "pixel_unshuffle", inputs=(SAME,), outputs=(SAME,))
@@ -146,7 +135,7 @@ def lower_pixel_shuffle(program, node, inputs, outputs):
         channels, pixels = "ncijhw", "nchiwj"
     sizes = {"n": few.batch, "c": few.channels, "h": h, "w": w, "i": r, "j": r, "l": few.lanes}
     source, target = (channels, pixels) if shuffle else (pixels, channels)
-    _permuted(program, inputs[0], outputs[0], sizes, source, target)
+    _move(program, inputs[0], outputs[0], *reordered(sizes, source, target))
 
 
 @lowering("channel_shuffle", inputs=(SAME,), outputs=(SAME,))
@@ -155,4 +144,4 @@ def lower_channel_shuffle(program, node, inputs, outputs):
     blocked = x.layout == BATCH
     before, behind = (x.pixels, x.lanes) if blocked else (x.batch, x.pixels)
     sizes = {"b": before, "g": groups, "c": x.channels // groups, "r": behind}
-    _permuted(program, x, outputs[0], sizes, "bgcr", "bcgr")
+    _move(program, x, outputs[0], *reordered(sizes, "bgcr", "bcgr"))

@@ -1,8 +1,6 @@
 """Numbers moved between dimensions, in NumPy's order: one kernel for every permutation, an element a thread."""
 
-import math
-
-from ...ops.rearrange import runs_of
+from ..rearrange import permutation, reordered
 from .compiler import Pointer, block, kernel
 from .elementwise import written_out
 from .intrinsics import block_x, read_if, thread, write_if
@@ -25,11 +23,6 @@ def move(T, rank):
     return block(THREADS, 4)(written_out(parameters, lines, names))
 
 
-def _strides(sizes) -> list[int]:
-    """Of an array in C order."""
-    return [math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
-
-
 def _move(program, x, y, sizes, strides) -> None:
     made = move(y.dtype, rank=len(sizes))
     program.launch(made, ceil_div(y.elements, THREADS), (x,), (y,), (y.elements, *sizes, *strides))
@@ -38,14 +31,7 @@ def _move(program, x, y, sizes, strides) -> None:
 @lowering("permute", inputs=(PLAIN,), outputs=(PLAIN,))
 def lower_permute(program, node, inputs, outputs):
     x, y = inputs[0], outputs[0]
-    runs, strides = runs_of(node.attrs["dims"], x.shape), _strides(x.shape)
-    _move(program, x, y, [math.prod(x.shape[d] for d in run) for run in runs], [strides[run[-1]] for run in runs])
-
-
-def _permuted(program, x, y, sizes, names, order) -> None:
-    """Append the move of a value whose dimensions ``names`` (a letter each) have ``sizes`` into another ``order``."""
-    strides = dict(zip(names, _strides([sizes[name] for name in names]), strict=True))
-    _move(program, x, y, [sizes[name] for name in order], [strides[name] for name in order])
+    _move(program, x, y, *permutation(node.attrs["dims"], x.shape))
 
 
 @lowering("pixel_shuffle", "pixel_unshuffle", inputs=(PLAIN,), outputs=(PLAIN,))
@@ -56,11 +42,11 @@ def lower_pixel_shuffle(program, node, inputs, outputs):
     h, w = many.spatial
     sizes = {"n": few.batch, "c": few.channels, "h": h, "w": w, "i": r, "j": r}
     source, target = ("ncijhw", "nchiwj") if shuffle else ("nchiwj", "ncijhw")
-    _permuted(program, inputs[0], outputs[0], sizes, source, target)
+    _move(program, inputs[0], outputs[0], *reordered(sizes, source, target))
 
 
 @lowering("channel_shuffle", inputs=(PLAIN,), outputs=(PLAIN,))
 def lower_channel_shuffle(program, node, inputs, outputs):
     x, groups = inputs[0], node.attrs["groups"]
     sizes = {"b": x.batch, "g": groups, "c": x.channels // groups, "r": x.pixels}
-    _permuted(program, x, outputs[0], sizes, "bgcr", "bcgr")
+    _move(program, x, outputs[0], *reordered(sizes, "bgcr", "bcgr"))
