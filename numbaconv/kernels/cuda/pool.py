@@ -11,15 +11,32 @@ from ..cpu.pool import Windows
 from .compiler import INT32, Pointer, block, kernel
 from .intrinsics import block_x, f32, i32, read_if, thread, where, write_if
 from .lowering import BATCH, ceil_div, lowering
-from .resample import entries_of, most_of, place_of, resample_step, tables_of
+from .resample import most_of, one, place_of, resample_step, tables_of, walk_of
 
 THREADS = 256
 LOWEST = -math.inf
 
 
+def _take_larger(state, operands, counts, pixel, weight):
+    top, place = state
+    x, line, c, first = operands
+    v = read_if(counts, x, pixel * line + c)
+    better = counts & ((place < 0) | (v > top) | ((v != v) & (top == top)))
+    return where(better, v, top), where(better, pixel - first, place)
+
+
 @kernel
 def max_pool(T, with_indices):
     """The largest number of every window and, if asked for, where in the plane it stands: the first of equals."""
+    largest_of = walk_of(_take_larger, one)
+
+    def largest(x, starts, positions, at, inside, line, out, inputs, most):
+        n, od, oh, ow, c = place_of(at, line, out[0], out[1], out[2])
+        first = n * (inputs[0] * inputs[1] * inputs[2])
+        return largest_of(
+            (f32(LOWEST), i32(-1)), (x, line, c, first), inside, (n, od, oh, ow), (starts, positions, positions),
+            out, inputs, most,
+        )  # fmt: skip
 
     @block(THREADS, 4)
     def values(
@@ -28,9 +45,8 @@ def max_pool(T, with_indices):
         most_d: int, most_h: int, most_w: int,
     ):  # fmt: skip
         at = block_x() * THREADS + thread()
-        top, _ = largest(
-            x, starts, positions, at, size, line, out_d, out_h, out_w, in_d, in_h, in_w, most_d, most_h, most_w
-        )
+        out, inputs, most = (out_d, out_h, out_w), (in_d, in_h, in_w), (most_d, most_h, most_w)
+        top, _ = largest(x, starts, positions, at, at < size, line, out, inputs, most)
         write_if(at < size, y, at, top)
 
     @block(THREADS, 4)
@@ -40,41 +56,12 @@ def max_pool(T, with_indices):
         most_d: int, most_h: int, most_w: int,
     ):  # fmt: skip
         at = block_x() * THREADS + thread()
-        top, place = largest(
-            x, starts, positions, at, size, line, out_d, out_h, out_w, in_d, in_h, in_w, most_d, most_h, most_w
-        )
+        out, inputs, most = (out_d, out_h, out_w), (in_d, in_h, in_w), (most_d, most_h, most_w)
+        top, place = largest(x, starts, positions, at, at < size, line, out, inputs, most)
         write_if(at < size, y, at, top)
         write_if(at < size, indices, at, place)
 
     return values_and_indices if with_indices else values
-
-
-def largest(x, starts, positions, at, size, line, out_d, out_h, out_w, in_d, in_h, in_w, most_d, most_h, most_w):
-    """The largest number of window ``at`` and its place."""
-    inside = at < size
-    n, od, oh, ow, c = place_of(at, line, out_d, out_h, out_w)
-    d, d_end = entries_of(inside, starts, od)
-    h_begin, h_end = entries_of(inside, starts, out_d + oh)
-    w_begin, w_end = entries_of(inside, starts, out_d + out_h + ow)
-    top, place = f32(LOWEST), i32(-1)
-    for _ in range(most_d):
-        in_plane = inside & (d < d_end)
-        plane = read_if(in_plane, positions, d)
-        h = h_begin
-        for _ in range(most_h):
-            in_row = in_plane & (h < h_end)
-            row = plane * in_h + read_if(in_row, positions, h)
-            w = w_begin
-            for _ in range(most_w):
-                counts = in_row & (w < w_end)
-                pixel = row * in_w + read_if(counts, positions, w)
-                v = read_if(counts, x, (n * (in_d * in_h * in_w) + pixel) * line + c)
-                better = counts & ((place < 0) | (v > top) | ((v != v) & (top == top)))
-                top, place = where(better, v, top), where(better, pixel, place)
-                w = w + 1
-            h = h + 1
-        d = d + 1
-    return top, place
 
 
 def _lower_max_pool(program, node, x, outputs) -> None:
@@ -91,9 +78,17 @@ def lower_max_pool(program, node, inputs, outputs):
     _lower_max_pool(program, node, inputs[0], outputs)
 
 
+def _add_if_taken(total, operands, counts, pixel, weight):
+    g, indices, own, line, c = operands
+    window = pixel * line + c
+    taken = counts & (read_if(counts, indices, window) == own)
+    return total + read_if(taken, g, window)
+
+
 @kernel
 def max_pool_grad(T):
     """What each pixel gets of the windows that took it; positions are those of windows, outputs are pixels."""
+    sum_of = walk_of(_add_if_taken, one)
 
     @block(THREADS, 4)
     def loop(
@@ -105,26 +100,10 @@ def max_pool_grad(T):
         inside = at < size
         n, od, oh, ow, c = place_of(at, line, out_d, out_h, out_w)
         own = (od * out_h + oh) * out_w + ow
-        d, d_end = entries_of(inside, starts, od)
-        h_begin, h_end = entries_of(inside, starts, out_d + oh)
-        w_begin, w_end = entries_of(inside, starts, out_d + out_h + ow)
-        total = f32(0.0)
-        for _ in range(most_d):
-            in_plane = inside & (d < d_end)
-            plane = n * in_d + read_if(in_plane, positions, d)
-            h = h_begin
-            for _ in range(most_h):
-                in_row = in_plane & (h < h_end)
-                row = plane * in_h + read_if(in_row, positions, h)
-                w = w_begin
-                for _ in range(most_w):
-                    counts = in_row & (w < w_end)
-                    window = (row * in_w + read_if(counts, positions, w)) * line + c
-                    taken = counts & (read_if(counts, indices, window) == own)
-                    total = total + read_if(taken, g, window)
-                    w = w + 1
-                h = h + 1
-            d = d + 1
+        total = sum_of(
+            f32(0.0), (g, indices, own, line, c), inside, (n, od, oh, ow), (starts, positions, positions),
+            (out_d, out_h), (in_d, in_h, in_w), (most_d, most_h, most_w),
+        )  # fmt: skip
         write_if(inside, y, at, total)
 
     return loop

@@ -47,9 +47,54 @@ def entries_of(inside, starts, at):
     return read_if(inside, starts, at), read_if(inside, starts, at + 1)
 
 
+def one(counts, weights, at):
+    """The weight of entries that have none."""
+    return f32(1.0)
+
+
+def walk_of(take, weight_of):
+    """A function that takes all entries of an output into a state, in order: plane by plane, row by row.
+
+    ``take(state, operands, counts, pixel, weight)`` gives the next state.  Ways of threads never part: ``counts`` is
+    whether this thread has such an entry.  ``pixel`` is counted through all images.
+    """
+
+    def walk(state, operands, inside, output, tables, outputs, inputs, most):
+        n, od, oh, ow = output
+        starts, positions, weights = tables
+        d, d_end = entries_of(inside, starts, od)
+        h_begin, h_end = entries_of(inside, starts, outputs[0] + oh)
+        w_begin, w_end = entries_of(inside, starts, outputs[0] + outputs[1] + ow)
+        for _ in range(most[0]):
+            in_plane = inside & (d < d_end)
+            plane, plane_weight = n * inputs[0] + read_if(in_plane, positions, d), weight_of(in_plane, weights, d)
+            h = h_begin
+            for _ in range(most[1]):
+                in_row = in_plane & (h < h_end)
+                row = plane * inputs[1] + read_if(in_row, positions, h)
+                row_weight = plane_weight * weight_of(in_row, weights, h)
+                w = w_begin
+                for _ in range(most[2]):
+                    counts = in_row & (w < w_end)
+                    pixel = row * inputs[2] + read_if(counts, positions, w)
+                    state = take(state, operands, counts, pixel, row_weight * weight_of(counts, weights, w))
+                    w = w + 1
+                h = h + 1
+            d = d + 1
+        return state
+
+    return walk
+
+
+def _add(total, operands, counts, pixel, weight):
+    x, line, c = operands
+    return total + read_if(counts, x, pixel * line + c) * weight
+
+
 @kernel
 def resample(T):
     """Weighted sums of pixels, an output a thread.  ``most`` are the entries of the longest row of each matrix."""
+    sum_of = walk_of(_add, read_if)
 
     @block(THREADS, 4)
     def loop(
@@ -60,27 +105,10 @@ def resample(T):
         at = block_x() * THREADS + thread()
         inside = at < size
         n, od, oh, ow, c = place_of(at, line, out_d, out_h, out_w)
-        d, d_end = entries_of(inside, starts, od)
-        h_begin, h_end = entries_of(inside, starts, out_d + oh)
-        w_begin, w_end = entries_of(inside, starts, out_d + out_h + ow)
-        total = f32(0.0)
-        for _ in range(most_d):
-            in_plane = inside & (d < d_end)
-            plane, plane_weight = n * in_d + read_if(in_plane, positions, d), read_if(in_plane, weights, d)
-            h = h_begin
-            for _ in range(most_h):
-                in_row = in_plane & (h < h_end)
-                row = plane * in_h + read_if(in_row, positions, h)
-                row_weight = plane_weight * read_if(in_row, weights, h)
-                w = w_begin
-                for _ in range(most_w):
-                    counts = in_row & (w < w_end)
-                    pixel = row * in_w + read_if(counts, positions, w)
-                    weight = row_weight * read_if(counts, weights, w)
-                    total = total + read_if(counts, x, pixel * line + c) * weight
-                    w = w + 1
-                h = h + 1
-            d = d + 1
+        total = sum_of(
+            f32(0.0), (x, line, c), inside, (n, od, oh, ow), (starts, positions, weights),
+            (out_d, out_h), (in_d, in_h, in_w), (most_d, most_h, most_w),
+        )  # fmt: skip
         write_if(inside, y, at, total)
 
     return loop
@@ -97,4 +125,4 @@ def resample_step(program, x: Buffer, y: Buffer, matrices: list[Matrix], backwar
     program.launch(resample(y.dtype), ceil_div(y.elements, THREADS), operands, (y,), constants, flops)
 
 
-__all__ = ["entries_of", "most_of", "place_of", "resample_step", "tables_of"]
+__all__ = ["most_of", "one", "place_of", "resample_step", "tables_of", "walk_of"]
