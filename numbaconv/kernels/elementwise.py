@@ -14,6 +14,9 @@ and costs one pass over memory, however long it is.  An operand is of one of thr
 
 import inspect
 from collections.abc import Callable
+from typing import Any
+
+from .lowering import BATCH, PLAIN, SAME
 
 ELEMENTS, CHANNELS, NUMBER = "e", "c", "n"
 
@@ -31,3 +34,20 @@ def attributes_of(name: str, inputs: int) -> list[str]:
 def homes_of(program) -> tuple[str, ...]:
     """The modules whose functions a program calls: its kernel is compiled anew when one of them changes."""
     return tuple(sorted({FUNCTIONS[name].__module__ for name, _ in program}))
+
+
+def has_channels(node: Any) -> bool:
+    """Whether a chain asks which channel an element is of."""
+    return bool(node.attrs["statistics"]) or CHANNELS in node.attrs["operands"]
+
+
+def input_layouts(node: Any) -> tuple[str, ...]:
+    """Of a chain's operands."""
+    elements = BATCH if has_channels(node) else SAME
+    return tuple(elements if kind == ELEMENTS else PLAIN for kind in node.attrs["operands"])
+
+
+def output_layouts(node: Any) -> tuple[str, ...]:
+    """Of a chain's stored values, and of its sums and moments."""
+    stored = len(node.attrs["stores"])
+    return (BATCH if has_channels(node) else SAME,) * stored + (PLAIN,) * (len(node.outputs) - stored)

@@ -8,8 +8,8 @@ cancels however far the mean is from zero.
 
 from numba import njit
 
+from ..elementwise import has_channels, input_layouts, output_layouts
 from .elementwise import (
-    CHANNELS,
     ELEMENTS,
     functions_of,
     homes_of,
@@ -23,7 +23,7 @@ from .elementwise import (
     write_whole,
     written_out,
 )
-from .lowering import BATCH, PLAIN, SAME, ceil_div, lowering
+from .lowering import ceil_div, lowering
 from .native import Pointer, Pointers, kernel
 from .target import LANES
 from .vector import first_lanes, lane_of, load, maximum, reduce_add, splat, store, store_first, where
@@ -213,28 +213,14 @@ def combine_moments(T):
 # ------------------------------------------------------------------------------------------------ lowering
 
 
-def _inputs(node):
-    elements = BATCH if _has_channels(node) else SAME
-    return tuple(elements if kind == ELEMENTS else PLAIN for kind in node.attrs["operands"])
-
-
-def _outputs(node):
-    stored = len(node.attrs["stores"])
-    return (BATCH if _has_channels(node) else SAME,) * stored + (PLAIN,) * (len(node.outputs) - stored)
-
-
-def _has_channels(node) -> bool:
-    return bool(node.attrs["statistics"]) or CHANNELS in node.attrs["operands"]
-
-
-@lowering("fused", inputs=_inputs, outputs=_outputs)
+@lowering("fused", inputs=input_layouts, outputs=output_layouts)
 def lower_fused(program, node, inputs, outputs):
     attrs = node.attrs
     constants = {name: attrs[name] for name in ("operands", "program", "stores")}
     constants["homes"] = homes_of(attrs["program"])
     like = next((b for b, kind in zip(inputs, attrs["operands"], strict=False) if kind == ELEMENTS), outputs[0])
     operands = [*inputs, *(program.number(value, like.dtype) for value in attrs["numbers"])]
-    if not _has_channels(node):
+    if not has_channels(node):
         program.step(pointwise(like.dtype, **constants), operands, outputs, (like.elements,), vectors(like), cheap=True)
         return
     statistics, stored = attrs["statistics"], len(attrs["stores"])

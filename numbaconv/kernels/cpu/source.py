@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..source import pixel_table
 from .counter import stream_of, word_at
 from .lowering import BATCH, PLAIN, lowering
 from .native import FLOAT64, INT64, UINT8, Pointer, kernel
@@ -72,9 +73,7 @@ def lower_take_images(program, node, inputs, outputs):
     images, indices, *key = inputs
     y = outputs[0]
     attrs, bytes_in = node.attrs, images.dtype == np.uint8
-    scales = [1.0 / (255.0 * s) if bytes_in else 1.0 for s in attrs["std"]]
-    offsets = [-m / s if bytes_in else 0.0 for m, s in zip(attrs["mean"], attrs["std"], strict=True)]
-    table = program.constant(np.array([v for pair in zip(scales, offsets, strict=True) for v in pair]))
+    table = program.constant(pixel_table(images.dtype, attrs["mean"], attrs["std"]))
     count, channels, height, width = images.shape
     constants = (
         count, channels, height, width, attrs["pad"], y.batch, y.lanes,

@@ -9,9 +9,9 @@ zero.
 
 from typing import Any
 
+from ..elementwise import input_layouts, output_layouts
 from .compiler import Pointer, block, kernel
 from .elementwise import (
-    CHANNELS,
     ELEMENTS,
     THREADS,
     functions_of,
@@ -38,7 +38,7 @@ from .intrinsics import (
     write_if,
     write_shared,
 )
-from .lowering import BATCH, PLAIN, SAME, ceil_div, lowering
+from .lowering import ceil_div, lowering
 
 #: statistic -> numbers that a run leaves for a channel
 SIZES = {"sum": 1, "moments": 2}
@@ -197,26 +197,12 @@ def combine_moments(T):
 # ------------------------------------------------------------------------------------------------ lowering
 
 
-def _inputs(node):
-    elements = BATCH if _has_channels(node) else SAME
-    return tuple(elements if kind == ELEMENTS else PLAIN for kind in node.attrs["operands"])
-
-
-def _outputs(node):
-    stored = len(node.attrs["stores"])
-    return (BATCH if _has_channels(node) else SAME,) * stored + (PLAIN,) * (len(node.outputs) - stored)
-
-
-def _has_channels(node) -> bool:
-    return bool(node.attrs["statistics"]) or CHANNELS in node.attrs["operands"]
-
-
 def across_of(channels: int) -> int:
     """Channels that a block takes: as many as a warp has threads, fewer if there are not so many."""
     return next(n for n in (4, 8, 16, 32) if n >= channels or n == 32)
 
 
-@lowering("fused", inputs=_inputs, outputs=_outputs)
+@lowering("fused", inputs=input_layouts, outputs=output_layouts)
 def lower_fused(program, node, inputs, outputs):
     attrs = node.attrs
     like = next((b for b, kind in zip(inputs, attrs["operands"], strict=False) if kind == ELEMENTS), outputs[0])

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..source import pixel_table
 from .compiler import FLOAT64, INT64, UINT8, Pointer, block, kernel
 from .counter import stream_of, word_at
 from .intrinsics import block_x, f32, i32, i64, maximum, minimum, read, read_if, read_wide, thread, where, write_if
@@ -67,9 +68,7 @@ def lower_take_images(program, node, inputs, outputs):
     images, indices, *key = inputs
     y = outputs[0]
     attrs, bytes_in = node.attrs, images.dtype == np.uint8
-    scales = [1.0 / (255.0 * s) if bytes_in else 1.0 for s in attrs["std"]]
-    offsets = [-m / s if bytes_in else 0.0 for m, s in zip(attrs["mean"], attrs["std"], strict=True)]
-    table = program.constant(np.array([v for pair in zip(scales, offsets, strict=True) for v in pair]))
+    table = program.constant(pixel_table(images.dtype, attrs["mean"], attrs["std"]))
     shift, cutout = attrs["shift"], attrs["cutout"]
     made = take_images(y.dtype, bytes_in=bytes_in, shift=shift > 0, flip=bool(attrs["flip"]), cutout=cutout > 0)
     constants = (
