@@ -35,13 +35,13 @@ from numba.cuda.compiler import compile_cuda
 from numba.cuda.dispatcher import CUDADispatcher
 
 from .. import factory
-from ..annotations import FLOAT64, INT32, INT64, UINT8, Ints, Pointer, Pointers
+from ..annotations import FLOAT64, INT32, INT64, UINT8, Pointer
 from ..cache import cache_folder, digest_for, load_or_compile
 from .intrinsics import I32
 
 __all__ = [
-    "Block", "Cubin", "FLOAT64", "INT32", "INT64", "Ints", "Kernel", "NUMBERS", "Pointer", "Pointers", "Specialised",
-    "UINT8", "block", "compiled_now", "kernel",
+    "Block", "Cubin", "FLOAT64", "INT32", "INT64", "Kernel", "NUMBERS", "Pointer", "Specialised", "UINT8", "block",
+    "compiled_now", "kernel",
 ]  # fmt: skip
 
 
@@ -227,10 +227,6 @@ def _types_of(kernel: Specialised) -> list[Any]:
         kind = parameter.annotation
         if kind is Pointer or isinstance(kind, Pointer):
             found.append(pointer(kernel.dtype_of(position, kind)))
-        elif isinstance(kind, Pointers):
-            found.append(types.UniTuple(pointer(kernel.dtype), kind.count))
-        elif isinstance(kind, Ints):
-            found.append(types.UniTuple(I32, kind.count))
         elif kind is int:
             found.append(I32)
         elif kind is float:

@@ -296,24 +296,24 @@ def _layouts(node):
     return BATCH, FILTER_TRANSPOSED if alone else FILTER, PLAIN
 
 
-@lowering("conv", "linear", inputs=_layouts, outputs=(BATCH,))
-def lower_conv(program, node, inputs, outputs):
+def _lower(program, node, direction, inputs, outputs) -> None:
     x, w, *bias = inputs
-    given = Convolution(program, FORWARD, node.attrs, x, w, *outputs, *bias, flops=node.flops)
+    added = bias[0] if bias else None
+    given = Convolution(program, direction, node.attrs, x, w, outputs[0], added, flops=node.flops)
     if serves(given):
         depthwise_step(given)
     else:
         correlate_step(replace(given, x=operand(program, x), w=operand(program, w)))
 
 
+@lowering("conv", "linear", inputs=_layouts, outputs=(BATCH,))
+def lower_conv(program, node, inputs, outputs):
+    _lower(program, node, FORWARD, inputs, outputs)
+
+
 @lowering("conv_input_grad", "linear_input_grad", inputs=(BATCH, FILTER_TRANSPOSED, PLAIN), outputs=(BATCH,))
 def lower_conv_input_grad(program, node, inputs, outputs):
-    g, w, *bias = inputs
-    given = Convolution(program, INPUT, node.attrs, g, w, *outputs, *bias, flops=node.flops)
-    if serves(given):
-        depthwise_step(given)
-    else:
-        correlate_step(replace(given, x=operand(program, g), w=operand(program, w)))
+    _lower(program, node, INPUT, inputs, outputs)
 
 
 @lowering("conv_weight_grad", "linear_weight_grad", inputs=(BATCH, BATCH), outputs=(PLAIN,))

@@ -6,12 +6,11 @@ Gradients gather: each pixel adds up what the windows around it give, in a fixed
 
 import math
 
-from ..cpu.geometry import three
 from ..cpu.pool import Windows
 from .compiler import INT32, Pointer, block, kernel
 from .intrinsics import block_x, f32, i32, read_if, thread, where, write_if
 from .lowering import BATCH, ceil_div, lowering
-from .resample import most_of, one, place_of, resample_step, tables_of, walk_of
+from .resample import constants_of, one, place_of, resample_step, tables_of, walk_of
 
 THREADS = 256
 LOWEST = -math.inf
@@ -64,18 +63,13 @@ def max_pool(T, with_indices):
     return values_and_indices if with_indices else values
 
 
-def _lower_max_pool(program, node, x, outputs) -> None:
-    y = outputs[0]
-    matrices = Windows(node.attrs, x.spatial, y.spatial).matrices()
-    constants = (y.elements, y.channels, *map(len, matrices), *three(x.spatial, 1), *most_of(matrices))
-    starts, positions, _ = tables_of(program, matrices)
-    made = max_pool(y.dtype, with_indices=len(outputs) > 1)
-    program.launch(made, ceil_div(y.elements, THREADS), (x, starts, positions), outputs, constants, node.flops)
-
-
 @lowering("max_pool_alone", "max_pool", inputs=(BATCH,), outputs=(BATCH,))
 def lower_max_pool(program, node, inputs, outputs):
-    _lower_max_pool(program, node, inputs[0], outputs)
+    x, y = inputs[0], outputs[0]
+    matrices = Windows(node.attrs, x.spatial, y.spatial).matrices()
+    starts, positions, _ = tables_of(program, matrices)
+    made, grid = max_pool(y.dtype, with_indices=len(outputs) > 1), ceil_div(y.elements, THREADS)
+    program.launch(made, grid, (x, starts, positions), outputs, constants_of(x, y, matrices), node.flops)
 
 
 def _add_if_taken(total, operands, counts, pixel, weight):
@@ -113,10 +107,9 @@ def max_pool_grad(T):
 def lower_max_pool_grad(program, node, inputs, outputs):
     g, y = inputs[0], outputs[0]
     matrices = Windows(node.attrs, y.spatial, g.spatial).transposed()
-    constants = (y.elements, y.channels, *map(len, matrices), *three(g.spatial, 1), *most_of(matrices))
     starts, positions, _ = tables_of(program, matrices)
-    operands = (*inputs, starts, positions)
-    program.launch(max_pool_grad(y.dtype), ceil_div(y.elements, THREADS), operands, outputs, constants, node.flops)
+    made, grid = max_pool_grad(y.dtype), ceil_div(y.elements, THREADS)
+    program.launch(made, grid, (*inputs, starts, positions), outputs, constants_of(g, y, matrices), node.flops)
 
 
 @lowering("avg_pool", inputs=(BATCH,), outputs=(BATCH,))

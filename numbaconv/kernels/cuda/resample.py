@@ -30,6 +30,11 @@ def most_of(matrices: list[Matrix]) -> tuple[int, ...]:
     return tuple(max(map(len, matrix), default=0) for matrix in matrices)
 
 
+def constants_of(x: Buffer, y: Buffer, matrices: list[Matrix]) -> tuple[int, ...]:
+    """What kernels that walk the matrices from x to y read besides the tables."""
+    return y.elements, y.channels, *map(len, matrices), *three(x.spatial, 1), *most_of(matrices)
+
+
 def place_of(at, line, out_d, out_h, out_w):
     """Image, plane, row, column and channel of an element of a value [image][plane][row][column][channel]."""
     pixel = at // line
@@ -119,10 +124,9 @@ def resample_step(program, x: Buffer, y: Buffer, matrices: list[Matrix], backwar
     if backward:
         matrices = [transposed(matrix, size) for matrix, size in zip(matrices, y.spatial, strict=True)]
     matrices = [[[(0, 1.0)]]] * (3 - len(matrices)) + matrices
-    constants = (y.elements, y.channels, *map(len, matrices), *three(x.spatial, 1), *most_of(matrices))
     flops = 2.0 * y.batch * y.channels * math.prod(sum(map(len, matrix)) for matrix in matrices)
-    operands = (x, *tables_of(program, matrices))
+    operands, constants = (x, *tables_of(program, matrices)), constants_of(x, y, matrices)
     program.launch(resample(y.dtype), ceil_div(y.elements, THREADS), operands, (y,), constants, flops)
 
 
-__all__ = ["most_of", "one", "place_of", "resample_step", "tables_of", "walk_of"]
+__all__ = ["constants_of", "one", "place_of", "resample_step", "tables_of", "walk_of"]
