@@ -25,4 +25,5 @@ class Pointers:
 INT32 = Pointer("int32")
 INT64 = Pointer("int64")
 UINT8 = Pointer("uint8")
+FLOAT32 = Pointer("float32")
 FLOAT64 = Pointer("float64")

@@ -11,8 +11,9 @@ A kernel is a factory that takes compile-time constants (dtype, tile, activation
         return loop
 
 Arguments are annotated as on the CPU (``kernels/annotations.py``): pointers, 32-bit integers (``int``), float32
-(``float``), and tuples of pointers or integers.  Python functions that a kernel calls are compiled as device functions.
-The function itself stays plain Python: the emulator runs it as it is.
+(``float``), and tuples of integers (``Ints``), which the driver passes as so many integers.  Pointers come first.  Python
+functions that a kernel calls are compiled as device functions.  The function itself stays plain Python: the emulator
+runs it as it is.
 
 Numba gives LTO-IR, of which nvJitLink makes a cubin for one architecture, without a GPU at hand; ``kernels/cache.py``
 keeps it.
@@ -35,13 +36,13 @@ from numba.cuda.compiler import compile_cuda
 from numba.cuda.dispatcher import CUDADispatcher
 
 from .. import factory
-from ..annotations import FLOAT64, INT32, INT64, UINT8, Pointer
+from ..annotations import FLOAT32, FLOAT64, INT32, INT64, UINT8, Ints, Pointer
 from ..cache import cache_folder, digest_for, load_or_compile
 from .intrinsics import I32
 
 __all__ = [
-    "Block", "Cubin", "FLOAT64", "INT32", "INT64", "Kernel", "NUMBERS", "Pointer", "Specialised", "UINT8", "block",
-    "compiled_now", "kernel",
+    "Block", "Cubin", "FLOAT32", "FLOAT64", "INT32", "INT64", "Ints", "Kernel", "NUMBERS", "Pointer", "Specialised",
+    "UINT8", "block", "compiled_now", "kernel",
 ]  # fmt: skip
 
 
@@ -229,10 +230,12 @@ def _types_of(kernel: Specialised) -> list[Any]:
             found.append(pointer(kernel.dtype_of(position, kind)))
         elif kind is int:
             found.append(I32)
+        elif isinstance(kind, Ints):
+            found.append(types.UniTuple(I32, kind.count))
         elif kind is float:
             found.append(types.float32)
         else:
-            raise TypeError(f"kernel argument {parameter.name!r} needs the annotation Pointer, int or float")
+            raise TypeError(f"kernel argument {parameter.name!r} needs the annotation Pointer, int, float or Ints")
     return found
 
 

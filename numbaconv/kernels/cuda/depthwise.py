@@ -8,10 +8,9 @@ help.
 
 import math
 
-from ..annotations import Pointer as _Pointer
 from ..convolution import Convolution
 from ..elementwise import FUNCTIONS, homes_of
-from .compiler import Pointer, block, kernel
+from .compiler import FLOAT32, Ints, Pointer, block, kernel
 from .elementwise import translated
 from .intrinsics import (
     barrier,
@@ -33,8 +32,6 @@ from .intrinsics import (
     write_vector_if,
 )
 from .lowering import ceil_div
-
-FLOAT32 = _Pointer("float32")
 
 THREADS = 256
 
@@ -64,33 +61,33 @@ def depthwise(T, width, transposed, activation, bias, homes):
     @block(THREADS, 4)
     def loop(
         x: Pointer, w: Pointer, bias_at: Pointer, y: Pointer,
-        size: int, channels: int, out_h: int, out_w: int, in_h: int, in_w: int, taps_h: int, taps_w: int,
-        stride_h: int, stride_w: int, pad_h: int, pad_w: int, dilation_h: int, dilation_w: int,
+        size: int, channels: int, outputs: Ints(2), inputs: Ints(2), kernel_size: Ints(2),
+        stride: Ints(2), padding: Ints(2), dilation: Ints(2),
     ):  # fmt: skip
         at = (block_x() * THREADS + thread()) * width
         inside = at < size
         c, pixel = at % channels, at // channels
-        q, n = pixel % out_w, pixel // out_w
-        p, n = n % out_h, n // out_h
+        q, n = pixel % outputs[1], pixel // outputs[1]
+        p, n = n % outputs[0], n // outputs[0]
         sums = registers(width)
-        for r in range(taps_h):
+        for r in range(kernel_size[0]):
             if transposed:
-                above = p + pad_h - dilation_h * r
-                h = where(above >= 0, above, 0) // stride_h
-                row_ok = inside & (above >= 0) & (h * stride_h == above) & (h < in_h)
+                above = p + padding[0] - dilation[0] * r
+                h = where(above >= 0, above, 0) // stride[0]
+                row_ok = inside & (above >= 0) & (h * stride[0] == above) & (h < inputs[0])
             else:
-                h = p * stride_h - pad_h + dilation_h * r
-                row_ok = inside & (h >= 0) & (h < in_h)
-            for s in range(taps_w):
+                h = p * stride[0] - padding[0] + dilation[0] * r
+                row_ok = inside & (h >= 0) & (h < inputs[0])
+            for s in range(kernel_size[1]):
                 if transposed:
-                    before = q + pad_w - dilation_w * s
-                    v = where(before >= 0, before, 0) // stride_w
-                    ok = row_ok & (before >= 0) & (v * stride_w == before) & (v < in_w)
+                    before = q + padding[1] - dilation[1] * s
+                    v = where(before >= 0, before, 0) // stride[1]
+                    ok = row_ok & (before >= 0) & (v * stride[1] == before) & (v < inputs[1])
                 else:
-                    v = q * stride_w - pad_w + dilation_w * s
-                    ok = row_ok & (v >= 0) & (v < in_w)
-                numbers = read_vector_if(ok, x, ((n * in_h + h) * in_w + v) * channels + c, width)
-                factors = read_vector(w, (taps_w * r + s) * channels + c, width)
+                    v = q * stride[1] - padding[1] + dilation[1] * s
+                    ok = row_ok & (v >= 0) & (v < inputs[1])
+                numbers = read_vector_if(ok, x, ((n * inputs[0] + h) * inputs[1] + v) * channels + c, width)
+                factors = read_vector(w, (kernel_size[1] * r + s) * channels + c, width)
                 for e in range(width):
                     put(sums, e, fma(numbers[e], factors[e], sums[e]))
         if bias:
@@ -116,8 +113,8 @@ def depthwise_weights(T, taps_h, taps_w):
     @block(THREADS, 2, THREADS * 4)
     def loop(
         g: Pointer, x: Pointer, partial: FLOAT32,
-        pixels: int, part_pixels: int, channels: int, out_h: int, out_w: int, in_h: int, in_w: int,
-        stride_h: int, stride_w: int, pad_h: int, pad_w: int, dilation_h: int, dilation_w: int,
+        pixels: int, part_pixels: int, channels: int, outputs: Ints(2), inputs: Ints(2),
+        stride: Ints(2), padding: Ints(2), dilation: Ints(2),
     ):  # fmt: skip
         t = thread()
         lane, line = t % CHANNEL_THREADS, t // CHANNEL_THREADS
@@ -128,14 +125,14 @@ def depthwise_weights(T, taps_h, taps_w):
         while step < part_pixels:
             pixel = first + step + line
             ok = (c < channels) & (pixel < pixels) & (step + line < part_pixels)
-            q, n = pixel % out_w, pixel // out_w
-            p, n = n % out_h, n // out_h
+            q, n = pixel % outputs[1], pixel // outputs[1]
+            p, n = n % outputs[0], n // outputs[0]
             factor = read_if(ok, g, pixel * channels + c)
             for r in range(taps_h):
                 for s in range(taps_w):
-                    h, v = p * stride_h - pad_h + dilation_h * r, q * stride_w - pad_w + dilation_w * s
-                    here = ok & (h >= 0) & (h < in_h) & (v >= 0) & (v < in_w)
-                    number = read_if(here, x, ((n * in_h + h) * in_w + v) * channels + c)
+                    h, v = p * stride[0] - padding[0] + dilation[0] * r, q * stride[1] - padding[1] + dilation[1] * s
+                    here = ok & (h >= 0) & (h < inputs[0]) & (v >= 0) & (v < inputs[1])
+                    number = read_if(here, x, ((n * inputs[0] + h) * inputs[1] + v) * channels + c)
                     put(sums, r * taps_w + s, fma(factor, number, sums[r * taps_w + s]))
             step += lines
         for tap in range(taps):
@@ -166,14 +163,14 @@ def serves_weights(c: Convolution) -> bool:
 
 def depthwise_step(c: Convolution) -> None:
     """Append the launch of a forward pass or input gradient; the filter lies as [tap][channel]."""
-    (_, out_h, out_w), (_, in_h, in_w) = c.sizes
+    (_, *outputs), (_, *inputs) = c.sizes
     width = 4 if c.y.channels % 4 == 0 else 1
     made = depthwise(
         c.y.dtype, width=width, transposed=c.transposed, activation=c.activation, bias=c.bias is not None,
         homes=homes_of([(c.activation, ())]) if c.activation else (),
     )  # fmt: skip
     constants = (
-        c.y.elements, c.y.channels, out_h, out_w, in_h, in_w, *c.filter_size[1:], *c.stride[1:], *c.before[1:],
+        c.y.elements, c.y.channels, *outputs, *inputs, *c.filter_size[1:], *c.stride[1:], *c.before[1:],
         *c.dilation[1:],
     )  # fmt: skip
     grid = ceil_div(c.y.elements, THREADS * width)
@@ -183,15 +180,15 @@ def depthwise_step(c: Convolution) -> None:
 
 def depthwise_weight_parts(c: Convolution):
     """Append the launch of a weight gradient's partial sums; gives their buffer and number."""
-    (_, out_h, out_w), (_, in_h, in_w) = c.sizes
+    (_, *outputs), (_, *inputs) = c.sizes
     channels, taps = c.x.channels, math.prod(c.filter_size)
-    pixels = c.y.batch * out_h * out_w
+    pixels = c.y.batch * math.prod(outputs)
     lines = THREADS // CHANNEL_THREADS
     part_pixels = max(LEAST_PIXELS, ceil_div(pixels, MOST_PARTS * lines)) * lines
     parts = ceil_div(pixels, part_pixels)
     partial = c.program.whole("float32", parts * channels * taps)
     constants = (
-        pixels, part_pixels, channels, out_h, out_w, in_h, in_w, *c.stride[1:], *c.before[1:], *c.dilation[1:],
+        pixels, part_pixels, channels, *outputs, *inputs, *c.stride[1:], *c.before[1:], *c.dilation[1:],
     )  # fmt: skip
     made = depthwise_weights(c.x.dtype, taps_h=c.filter_size[1], taps_w=c.filter_size[2])
     grid = (ceil_div(channels, CHANNEL_THREADS), parts)

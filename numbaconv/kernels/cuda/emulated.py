@@ -86,17 +86,14 @@ class EmulatedGpu:
     def _launch(self, launch: Launch) -> None:
         function, block = launch.kernel.function, launch.kernel.block
         kinds = [parameter.annotation for parameter in inspect.signature(function).parameters.values()]
-        if len(kinds) != len(launch.arguments):
-            raise TypeError(f"{launch.kernel.label} takes {len(kinds)} arguments, not {len(launch.arguments)}")
         arguments = [
-            self._argument(position, kind, launch.kernel, argument)
-            for position, (kind, argument) in enumerate(zip(kinds, launch.arguments, strict=True))
+            self._operand(argument, launch.kernel.dtype_of(position, kinds[position]))
+            if isinstance(argument, Address)
+            else argument
+            for position, argument in enumerate(launch.arguments)
         ]
         self.launches += 1
         emulator.launch(function, launch.grid, block.threads, block.shared, arguments)
 
-    def _argument(self, position: int, kind: Any, kernel: Any, argument: Any) -> Any:
-        if not isinstance(argument, Address):
-            return kind(argument)
-        dtype = kernel.dtype_of(position, kind)
-        return self.memory(*argument)[: argument.bytes // dtype.itemsize * dtype.itemsize].view(dtype)
+    def _operand(self, place: Address, dtype: np.dtype) -> np.ndarray:
+        return self.memory(*place)[: place.bytes // dtype.itemsize * dtype.itemsize].view(dtype)

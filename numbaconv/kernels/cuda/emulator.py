@@ -21,6 +21,7 @@ Bank conflicts are no faults.  They are counted, as wavefronts beyond the one th
 The layouts of matrix fragments are modelled from the PTX manual (chapters mma.m16n8k8, mma.m16n8k16 and ldmatrix).
 """
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from ..annotations import Ints
 from .intrinsics import MMA_DEPTH, Instruction
 
 WARP = 32
@@ -259,6 +261,13 @@ class Machine:
         """A value for each thread, as a plain array."""
         return np.broadcast_to(np.asarray(value), (self.total,))
 
+    def _numbers(self, value: Any) -> np.ndarray:
+        """A number for each thread, where the instruction takes no integers."""
+        numbers = self._each(value)
+        if numbers.dtype.kind != "f":
+            raise Fault("an integer is given to an instruction that takes float32")
+        return numbers.astype(np.float32)
+
     # -------------------------------------------------------------------------------- numbers
 
     def i32(self, x: Any) -> Any:
@@ -311,12 +320,12 @@ class Machine:
         self.memory.epoch += 1
 
     def shuffle_xor(self, x: Any, mask: Any) -> Lanes:
-        return self._lanes(self._each(x).reshape(-1, WARP)[:, np.arange(WARP) ^ int(mask)].reshape(-1))
+        return self._lanes(self._numbers(x).reshape(-1, WARP)[:, np.arange(WARP) ^ int(mask)].reshape(-1))
 
     def shuffle_down(self, x: Any, delta: Any) -> Lanes:
         lane = np.arange(WARP)
         source = np.where(lane + int(delta) < WARP, lane + int(delta), lane)
-        return self._lanes(self._each(x).reshape(-1, WARP)[:, source].reshape(-1))
+        return self._lanes(self._numbers(x).reshape(-1, WARP)[:, source].reshape(-1))
 
     # -------------------------------------------------------------------------------- registers
 
@@ -394,7 +403,7 @@ class Machine:
     def _store(self, name: str, address: Any, *values: Any) -> None:
         place = self._each(address)
         self.report.count(name, place, 4 * len(values))
-        data = np.stack([self._each(v).astype(np.float32) for v in values], axis=1)
+        data = np.stack([self._numbers(v) for v in values], axis=1)
         self.memory.write(place, data.view(np.uint16))
 
     def write_shared(self, address: Any, x: Any) -> None:
@@ -516,6 +525,28 @@ def _operands(words: np.ndarray, kind: str, rounded: bool = True) -> np.ndarray:
 # ------------------------------------------------------------------------------------------------ launching
 
 
+def _as_passed(kernel: Callable[..., None], words: Sequence[Any]) -> list[Any]:
+    """A launch's arguments as the kernel takes them: pointers, 32-bit numbers, and tuples of these (``Ints``)."""
+    kinds = [parameter.annotation for parameter in inspect.signature(kernel).parameters.values()]
+    takes = sum(kind.count if isinstance(kind, Ints) else 1 for kind in kinds)
+    if takes != len(words):
+        raise TypeError(f"{kernel.__qualname__} takes {takes} arguments, not {len(words)}")
+    rest = iter(words)
+
+    def passed(kind: Any) -> Any:
+        if isinstance(kind, Ints):
+            return tuple(np.int32(next(rest)) for _ in range(kind.count))
+        word = next(rest)
+        if isinstance(word, np.ndarray):
+            return Pointer(word)
+        is_integer = isinstance(word, (int, np.integer))
+        if kind is (float if is_integer else int):  # on a GPU the bits of one would be read as the other
+            raise TypeError(f"{kernel.__qualname__}: {word!r} is passed for {kind.__name__}")
+        return np.int32(word) if is_integer else np.float32(word)
+
+    return [passed(kind) for kind in kinds]
+
+
 def launch(
     kernel: Callable[..., None],
     grid: tuple[int, int, int],
@@ -529,10 +560,7 @@ def launch(
     """
     report = Report()
     arrays = [a for a in arguments if isinstance(a, np.ndarray)]
-    values = [
-        Pointer(a) if isinstance(a, np.ndarray) else np.int32(a) if isinstance(a, (int, np.integer)) else np.float32(a)
-        for a in arguments
-    ]
+    values = _as_passed(kernel, arguments)
     blocks = np.arange(math.prod(grid))
     wave = max(1, min(WAVE_THREADS // block, WAVE_SHARED // max(shared, 1)))
 

@@ -12,9 +12,8 @@ pixels, which depend on the shapes alone, have partial sums of their own, which 
 every run.
 """
 
-from ..annotations import Pointer as _Pointer
 from ..elementwise import FUNCTIONS
-from .compiler import INT32, Pointer, block, kernel
+from .compiler import FLOAT32, INT32, Pointer, block, kernel
 from .elementwise import translated
 from .intrinsics import (
     barrier,
@@ -43,8 +42,6 @@ from .intrinsics import (
     write_vector_if,
 )
 from .tile import CHUNK_BYTES, ROW_BYTES, Tile, make_place, make_tile
-
-FLOAT32 = _Pointer("float32")
 
 #: What a phase's row of the table of phases holds: output sizes, output rows in all, input position of the first tap at
 #: the first output, taps, the first tap's place in the filter, and the first output position; three are one a
@@ -118,7 +115,7 @@ def correlate(T, result, tile, vector, width, volume, phased, masked, activation
     ``volume``: three dimensions, not two.  ``phased``: more than one phase. ``masked``: at most ``MASK_BITS`` taps;
     then a bit for each says whether it meets the input, for a row of a copy.
     """
-    Result, tile = _Pointer(result), Tile(*tile)
+    Result, tile = Pointer(result), Tile(*tile)
     multiply, spread = make_tile(tile, by_row=False)
     place = make_place(tile, by_row=False)
     copy = make_copy(vector * tile.itemsize)

@@ -7,12 +7,11 @@ Gradients gather: each pixel adds up what the windows around it give, in a fixed
 import math
 
 from ..cpu.pool import Windows
-from .compiler import INT32, Pointer, block, kernel
+from .compiler import INT32, Ints, Pointer, block, kernel
 from .intrinsics import block_x, f32, i32, read_if, thread, where, write_if
-from .lowering import BATCH, ceil_div, lowering
-from .resample import constants_of, one, place_of, resample_step, tables_of, walk_of
+from .lowering import BATCH, lowering
+from .resample import THREADS, one, place_of, resample_step, walk_of, walk_step
 
-THREADS = 256
 LOWEST = -math.inf
 
 
@@ -29,34 +28,28 @@ def max_pool(T, with_indices):
     """The largest number of every window and, if asked for, where in the plane it stands: the first of equals."""
     largest_of = walk_of(_take_larger, one)
 
-    def largest(x, starts, positions, at, inside, line, out, inputs, most):
-        n, od, oh, ow, c = place_of(at, line, out[0], out[1], out[2])
+    def largest(x, tables, at, inside, line, outputs, inputs, most):
+        n, d, h, w, c = place_of(at, line, outputs)
         first = n * (inputs[0] * inputs[1] * inputs[2])
-        return largest_of(
-            (f32(LOWEST), i32(-1)), (x, line, c, first), inside, (n, od, oh, ow), (starts, positions, positions),
-            out, inputs, most,
-        )  # fmt: skip
+        nothing, operands = (f32(LOWEST), i32(-1)), (x, line, c, first)
+        return largest_of(nothing, operands, inside, (n, d, h, w), tables, outputs, inputs, most)
 
     @block(THREADS, 4)
     def values(
-        x: Pointer, starts: INT32, positions: INT32, y: Pointer,
-        size: int, line: int, out_d: int, out_h: int, out_w: int, in_d: int, in_h: int, in_w: int,
-        most_d: int, most_h: int, most_w: int,
+        x: Pointer, starts: INT32, positions: INT32, weights: Pointer, y: Pointer,
+        size: int, line: int, outputs: Ints(3), inputs: Ints(3), most: Ints(3),
     ):  # fmt: skip
         at = block_x() * THREADS + thread()
-        out, inputs, most = (out_d, out_h, out_w), (in_d, in_h, in_w), (most_d, most_h, most_w)
-        top, _ = largest(x, starts, positions, at, at < size, line, out, inputs, most)
+        top, _ = largest(x, (starts, positions, weights), at, at < size, line, outputs, inputs, most)
         write_if(at < size, y, at, top)
 
     @block(THREADS, 4)
     def values_and_indices(
-        x: Pointer, starts: INT32, positions: INT32, y: Pointer, indices: INT32,
-        size: int, line: int, out_d: int, out_h: int, out_w: int, in_d: int, in_h: int, in_w: int,
-        most_d: int, most_h: int, most_w: int,
+        x: Pointer, starts: INT32, positions: INT32, weights: Pointer, y: Pointer, indices: INT32,
+        size: int, line: int, outputs: Ints(3), inputs: Ints(3), most: Ints(3),
     ):  # fmt: skip
         at = block_x() * THREADS + thread()
-        out, inputs, most = (out_d, out_h, out_w), (in_d, in_h, in_w), (most_d, most_h, most_w)
-        top, place = largest(x, starts, positions, at, at < size, line, out, inputs, most)
+        top, place = largest(x, (starts, positions, weights), at, at < size, line, outputs, inputs, most)
         write_if(at < size, y, at, top)
         write_if(at < size, indices, at, place)
 
@@ -67,9 +60,7 @@ def max_pool(T, with_indices):
 def lower_max_pool(program, node, inputs, outputs):
     x, y = inputs[0], outputs[0]
     matrices = Windows(node.attrs, x.spatial, y.spatial).matrices()
-    starts, positions, _ = tables_of(program, matrices)
-    made, grid = max_pool(y.dtype, with_indices=len(outputs) > 1), ceil_div(y.elements, THREADS)
-    program.launch(made, grid, (x, starts, positions), outputs, constants_of(x, y, matrices), node.flops)
+    walk_step(program, max_pool(y.dtype, with_indices=len(outputs) > 1), (x,), outputs, matrices, (), node.flops)
 
 
 def _add_if_taken(total, operands, counts, pixel, weight):
@@ -86,18 +77,15 @@ def max_pool_grad(T):
 
     @block(THREADS, 4)
     def loop(
-        g: Pointer, indices: INT32, starts: INT32, positions: INT32, y: Pointer,
-        size: int, line: int, out_d: int, out_h: int, out_w: int, in_d: int, in_h: int, in_w: int,
-        most_d: int, most_h: int, most_w: int,
+        g: Pointer, indices: INT32, starts: INT32, positions: INT32, weights: Pointer, y: Pointer,
+        size: int, line: int, outputs: Ints(3), inputs: Ints(3), most: Ints(3),
     ):  # fmt: skip
         at = block_x() * THREADS + thread()
         inside = at < size
-        n, od, oh, ow, c = place_of(at, line, out_d, out_h, out_w)
-        own = (od * out_h + oh) * out_w + ow
-        total = sum_of(
-            f32(0.0), (g, indices, own, line, c), inside, (n, od, oh, ow), (starts, positions, positions),
-            (out_d, out_h), (in_d, in_h, in_w), (most_d, most_h, most_w),
-        )  # fmt: skip
+        n, d, h, w, c = place_of(at, line, outputs)
+        own = (d * outputs[1] + h) * outputs[2] + w
+        tables = starts, positions, weights
+        total = sum_of(f32(0.0), (g, indices, own, line, c), inside, (n, d, h, w), tables, outputs, inputs, most)
         write_if(inside, y, at, total)
 
     return loop
@@ -107,9 +95,7 @@ def max_pool_grad(T):
 def lower_max_pool_grad(program, node, inputs, outputs):
     g, y = inputs[0], outputs[0]
     matrices = Windows(node.attrs, y.spatial, g.spatial).transposed()
-    starts, positions, _ = tables_of(program, matrices)
-    made, grid = max_pool_grad(y.dtype), ceil_div(y.elements, THREADS)
-    program.launch(made, grid, (*inputs, starts, positions), outputs, constants_of(g, y, matrices), node.flops)
+    walk_step(program, max_pool_grad(y.dtype), inputs, outputs, matrices, (), node.flops)
 
 
 @lowering("avg_pool", inputs=(BATCH,), outputs=(BATCH,))

@@ -1,8 +1,7 @@
 """Numbers moved between dimensions, in NumPy's order: one kernel for every permutation, an element a thread."""
 
 from ..rearrange import permutation, reordered
-from .compiler import Pointer, block, kernel
-from .elementwise import written_out
+from .compiler import Ints, Pointer, block, kernel
 from .intrinsics import block_x, read_if, thread, write_if
 from .lowering import PLAIN, ceil_div, lowering
 
@@ -11,21 +10,24 @@ THREADS = 256
 
 @kernel
 def move(T, rank):
-    """y, whose ``rank`` dimensions have sizes n0, n1 ..., from what lies s0, s1 ... apart in x."""
-    sizes, strides = [f"n{d}" for d in range(rank)], [f"s{d}" for d in range(rank)]
-    lines = [f"i = block_x() * {THREADS} + thread()", "rest, place = i, i * 0"]
-    for size, stride in zip(reversed(sizes), reversed(strides), strict=True):
-        lines += [f"quotient = rest // {size}", f"place = place + (rest - quotient * {size}) * {stride}"]
-        lines.append("rest = quotient")
-    lines.append("write_if(i < n, y, i, read_if(i < n, x, place))")
-    names = {"block_x": block_x, "read_if": read_if, "thread": thread, "write_if": write_if}
-    parameters = {"x": Pointer, "y": Pointer, **dict.fromkeys(["n", *sizes, *strides], int)}
-    return block(THREADS, 4)(written_out(parameters, lines, names))
+    """y from what lies ``strides`` apart in x; sizes and strides are those of ``rank`` dimensions, the last one first."""
+
+    @block(THREADS, 4)
+    def loop(x: Pointer, y: Pointer, n: int, sizes: Ints(rank), strides: Ints(rank)):
+        at = block_x() * THREADS + thread()
+        rest, place = at, at * 0
+        for d in range(rank):
+            quotient = rest // sizes[d]
+            place = place + (rest - quotient * sizes[d]) * strides[d]
+            rest = quotient
+        write_if(at < n, y, at, read_if(at < n, x, place))
+
+    return loop
 
 
 def _move(program, x, y, sizes, strides) -> None:
     made = move(y.dtype, rank=len(sizes))
-    program.launch(made, ceil_div(y.elements, THREADS), (x,), (y,), (y.elements, *sizes, *strides))
+    program.launch(made, ceil_div(y.elements, THREADS), (x,), (y,), (y.elements, *sizes[::-1], *strides[::-1]))
 
 
 @lowering("permute", inputs=(PLAIN,), outputs=(PLAIN,))

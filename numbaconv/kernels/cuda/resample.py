@@ -5,13 +5,14 @@ Average pooling goes this way forward and backward, and so do all resizes.  A ma
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from ..cpu.geometry import three
 from ..cpu.resample import Matrix, transposed
 from ..cpu.resample import tables_of as wide_tables_of
-from .compiler import INT32, Pointer, block, kernel
+from .compiler import INT32, Ints, Pointer, block, kernel
 from .intrinsics import block_x, f32, read_if, thread, write_if
 from .lowering import Buffer, ceil_div
 
@@ -25,26 +26,33 @@ def tables_of(program, matrices: list[Matrix]) -> list[Buffer]:
     return [program.constant(table) for table in tables]
 
 
-def most_of(matrices: list[Matrix]) -> tuple[int, ...]:
-    """Of each matrix, the most entries that a row has."""
-    return tuple(max(map(len, matrix), default=0) for matrix in matrices)
+def constants_of(y: Buffer, line: int, matrices: list[Matrix], inputs: Sequence[int]) -> tuple[int, ...]:
+    """What kernels that walk matrices to y from values of the sizes ``inputs`` read besides the tables.
+
+    Elements of y, those of a pixel, three sizes of y, the inputs, and of each matrix the most entries that a row has.
+    """
+    most = (max(map(len, matrix), default=0) for matrix in matrices)
+    return y.elements, line, *map(len, matrices), *inputs, *most
 
 
-def constants_of(x: Buffer, y: Buffer, matrices: list[Matrix]) -> tuple[int, ...]:
-    """What kernels that walk the matrices from x to y read besides the tables."""
-    return y.elements, y.channels, *map(len, matrices), *three(x.spatial, 1), *most_of(matrices)
+def walk_step(program, made, operands, outputs, matrices: list[Matrix], constants=(), flops: float = 0.0) -> None:
+    """Append the launch of a kernel that walks three matrices from NHWC values, the first operand, to the first output.
+
+    Its arguments are operands, starts, positions, weights, outputs, ``constants_of``, constants.
+    """
+    x, y = operands[0], outputs[0]
+    constants = (*constants_of(y, y.channels, matrices, three(x.spatial, 1)), *constants)
+    inputs = (*operands, *tables_of(program, matrices))
+    program.launch(made, ceil_div(y.elements, THREADS), inputs, outputs, constants, flops)
 
 
-def place_of(at, line, out_d, out_h, out_w):
+def place_of(at, line, sizes):
     """Image, plane, row, column and channel of an element of a value [image][plane][row][column][channel]."""
     pixel = at // line
-    c = at - pixel * line
-    row = pixel // out_w
-    w = pixel - row * out_w
-    plane = row // out_h
-    h = row - plane * out_h
-    n = plane // out_d
-    return n, plane - n * out_d, h, w, c
+    row = pixel // sizes[2]
+    plane = row // sizes[1]
+    n = plane // sizes[0]
+    return n, plane - n * sizes[0], row - plane * sizes[1], pixel - row * sizes[2], at - pixel * line
 
 
 def entries_of(inside, starts, at):
@@ -104,16 +112,13 @@ def resample(T):
     @block(THREADS, 4)
     def loop(
         x: Pointer, starts: INT32, positions: INT32, weights: Pointer, y: Pointer,
-        size: int, line: int, out_d: int, out_h: int, out_w: int, in_d: int, in_h: int, in_w: int,
-        most_d: int, most_h: int, most_w: int,
+        size: int, line: int, outputs: Ints(3), inputs: Ints(3), most: Ints(3),
     ):  # fmt: skip
         at = block_x() * THREADS + thread()
         inside = at < size
-        n, od, oh, ow, c = place_of(at, line, out_d, out_h, out_w)
-        total = sum_of(
-            f32(0.0), (x, line, c), inside, (n, od, oh, ow), (starts, positions, weights),
-            (out_d, out_h), (in_d, in_h, in_w), (most_d, most_h, most_w),
-        )  # fmt: skip
+        n, d, h, w, c = place_of(at, line, outputs)
+        tables = starts, positions, weights
+        total = sum_of(f32(0.0), (x, line, c), inside, (n, d, h, w), tables, outputs, inputs, most)
         write_if(inside, y, at, total)
 
     return loop
@@ -125,8 +130,7 @@ def resample_step(program, x: Buffer, y: Buffer, matrices: list[Matrix], backwar
         matrices = [transposed(matrix, size) for matrix, size in zip(matrices, y.spatial, strict=True)]
     matrices = [[[(0, 1.0)]]] * (3 - len(matrices)) + matrices
     flops = 2.0 * y.batch * y.channels * math.prod(sum(map(len, matrix)) for matrix in matrices)
-    operands, constants = (x, *tables_of(program, matrices)), constants_of(x, y, matrices)
-    program.launch(resample(y.dtype), ceil_div(y.elements, THREADS), operands, (y,), constants, flops)
+    walk_step(program, resample(y.dtype), (x,), (y,), matrices, (), flops)
 
 
-__all__ = ["constants_of", "one", "place_of", "resample_step", "tables_of", "walk_of"]
+__all__ = ["constants_of", "one", "place_of", "resample", "resample_step", "tables_of", "walk_of", "walk_step"]
