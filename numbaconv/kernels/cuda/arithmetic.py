@@ -1,10 +1,10 @@
 """The sum of everything, of its squares, and its largest magnitude; each row times a number of its own."""
 
 from .compiler import Pointer, block, kernel
-from .intrinsics import barrier, block_x, f32, read_if, read_shared, shared, thread, write_if, write_shared
+from .intrinsics import block_x, f32, read_if, thread, write_if
 from .lowering import PLAIN, ceil_div, lowering
 from .math import absolute
-from .warp import WARP, largest, largest_of_warp, sum_of_warp
+from .warp import WARP, largest, largest_of_warp, over_block, sum_of_warp
 
 THREADS = 256
 #: Elements that a block of a sum adds up.
@@ -14,7 +14,7 @@ UNIT = 32 * THREADS
 @kernel
 def partial_sums(T, function):
     """The sum, the sum of squares or the largest magnitude of every ``UNIT`` elements, a block each."""
-    of_warp = largest_of_warp if function == "largest" else sum_of_warp
+    over_all = over_block(largest_of_warp if function == "largest" else sum_of_warp, THREADS)
 
     @block(THREADS, 4, THREADS // WARP * 4)
     def loop(x: Pointer, y: Pointer, n: int):
@@ -28,11 +28,7 @@ def partial_sums(T, function):
                 total = total + v * v
             else:
                 total = total + v
-        write_shared(shared() + thread() // WARP * 4, of_warp(total))
-        barrier()
-        total = of_warp(read_shared(shared() + thread() % (THREADS // WARP) * 4))
-        if function != "largest":
-            total = total * ((THREADS // WARP) / WARP)  # every number was counted as often: a power of two
+        total = over_all(total)
         write_if(thread() == 0, y, block_x(), total)
 
     return loop

@@ -11,11 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..annotations import Pointer as _Pointer
 from ..convolution import FORWARD, INPUT, WEIGHTS, Convolution
 from ..cpu.geometry import taps_at
 from ..elementwise import homes_of
-from .compiler import Pointer, block, kernel
+from .compiler import FLOAT32, Pointer, block, kernel
 from .depthwise import depthwise_step, depthwise_weight_parts, is_depthwise, serves, serves_weights
 from .implicit_gemm import (
     FIELDS,
@@ -29,11 +28,10 @@ from .implicit_gemm import (
     correlate,
     correlate_weights,
 )
-from .intrinsics import block_x, f32, read_if, read_vector_if, thread, write_if
+from .intrinsics import block_x, f32, read_if, thread, write_if
 from .lowering import BATCH, FILTER, FILTER_TRANSPOSED, OPERANDS, PLAIN, Buffer, ceil_div, lowering
+from .reorder import convert_step
 from .tile import CHUNK_BYTES, MMA_ROWS, Tile
-
-FLOAT32 = _Pointer("float32")
 
 #: Tiles by kind of arithmetic: (rows, columns, warp rows, warp columns, stages, resident blocks).  A warp's tile
 #: decides what it reads of shared memory for each product, a block's tile what it reads of global memory; many stages
@@ -261,18 +259,6 @@ def weight_parts(c: Convolution):
 # ------------------------------------------------------------------------------------------ lowering
 
 
-@kernel
-def narrow(T, width):
-    """float32 numbers as T, ``width`` a thread."""
-
-    @block(THREADS, 8)
-    def loop(source: FLOAT32, target: Pointer, n: int):
-        i = (block_x() * THREADS + thread()) * width
-        write_if(i < n, target, i, read_vector_if(i < n, source, i, width))
-
-    return loop
-
-
 def operand(program, source):
     """A value as the program's precision wants operands of products: with bf16 and fp16 a copy, made once."""
     dtype = OPERANDS[program.precision]
@@ -281,9 +267,7 @@ def operand(program, source):
 
     def make():
         target = Buffer("whole", dtype, source.elements, source.layout, source.shape)
-        width = store_width(source.elements)
-        grid = ceil_div(source.elements, THREADS * width)
-        program.launch(narrow(dtype, width=width), grid, (source,), (target,), (source.elements,))
+        convert_step(program, source, target)
         return target
 
     return program.once((id(source), dtype), make)

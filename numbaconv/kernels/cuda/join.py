@@ -4,7 +4,7 @@ import math
 
 from .compiler import Pointer, block, kernel
 from .intrinsics import block_x, read_if, thread, write_if
-from .lowering import BATCH, PLAIN, SAME, ceil_div, lowering
+from .lowering import BATCH, PLAIN, SAME, ceil_div, lowering, shared_layout
 
 THREADS = 256
 
@@ -38,7 +38,7 @@ def _rows(shape: tuple[int, ...], dim: int, layout: str) -> tuple[int, int]:
 
 @lowering("concat", inputs=_layout, outputs=_layout)
 def lower_concat(program, node, inputs, outputs):
-    (y,), dim, layout = outputs, node.attrs["dim"], _shared(inputs, outputs)
+    (y,), dim, layout = outputs, node.attrs["dim"], shared_layout(*inputs, *outputs)
     _, y_row = _rows(y.shape, dim, layout)
     start = 0
     for x in inputs:
@@ -49,18 +49,13 @@ def lower_concat(program, node, inputs, outputs):
 
 @lowering("split", inputs=_layout, outputs=_layout)
 def lower_split(program, node, inputs, outputs):
-    (x,), dim, layout = inputs, node.attrs["dim"], _shared(inputs, outputs)
+    (x,), dim, layout = inputs, node.attrs["dim"], shared_layout(*inputs, *outputs)
     _, x_row = _rows(x.shape, dim, layout)
     start = 0
     for y in outputs:
         rows, run = _rows(y.shape, dim, layout)
         _copy(program, x, y, rows, run, (start, x_row, 0, run))
         start += run
-
-
-def _shared(inputs, outputs) -> str:
-    """The layout of all operands; of one channel or pixel alone both are the same memory."""
-    return BATCH if any(b.layout == BATCH for b in (*inputs, *outputs)) else PLAIN
 
 
 def _copy(program, x, y, rows: int, run: int, places) -> None:

@@ -32,7 +32,7 @@ from .compiler import NUMBERS, Specialised
 
 __all__ = [
     "BATCH", "Buffer", "FILTER", "FILTERS", "FILTER_LINES", "FILTER_LINES_TRANSPOSED", "FILTER_TRANSPOSED",
-    "LOWERINGS", "OPERANDS", "PLAIN", "Program", "SAME", "Step", "buffer_for", "ceil_div", "lowering",
+    "LOWERINGS", "OPERANDS", "PLAIN", "Program", "SAME", "Step", "buffer_for", "ceil_div", "lowering", "shared_layout",
 ]  # fmt: skip
 
 
@@ -56,6 +56,11 @@ def buffer_for(
     if layout == BATCH and dtype == FLOAT32:
         dtype = OPERANDS[precision]
     return Buffer("whole", dtype, math.prod(shape), layout, shape)
+
+
+def shared_layout(*buffers: Buffer) -> str:
+    """The layout of operands that are asked for in the SAME one; of one channel or pixel both are the same memory."""
+    return BATCH if any(buffer.layout == BATCH for buffer in buffers) else PLAIN
 
 
 @dataclass(eq=False)
@@ -126,6 +131,12 @@ class Program:
     def whole(dtype: np.dtype, elements: int) -> Buffer:
         """An intermediate result; sums of 2-byte numbers are float32."""
         return Buffer("whole", _wide(dtype), elements)
+
+
+    @staticmethod
+    def sums_of(value: Buffer) -> Buffer:
+        """Where numbers of a value are added up that it holds in the end: itself, if it is float32."""
+        return value if _wide(value.dtype) == value.dtype else Program.whole(value.dtype, value.elements)
 
 
 def _wide(dtype: Any) -> np.dtype:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .compiler import Pointer, block, kernel
+from .compiler import NUMBERS, Pointer, block, kernel
 from .intrinsics import (
     barrier,
     block_x,
@@ -13,6 +13,7 @@ from .intrinsics import (
     read,
     read_if,
     read_shared,
+    read_vector_if,
     shared,
     thread,
     write_if,
@@ -22,7 +23,7 @@ from .lowering import BATCH, FILTER_TRANSPOSED, PLAIN, Buffer, ceil_div
 
 THREADS = 256
 TILE = 32
-#: From this many rows and columns on, a transposition goes through shared memory.
+#: From this many rows and columns on, a transposition of numbers goes through shared memory.
 LEAST_TILED = 8
 
 
@@ -66,7 +67,7 @@ def permute(T):
 
 def transpose_step(program, source: Buffer, target: Buffer, batch: int, rows: int, columns: int) -> None:
     """Append [batch][rows][columns] to [batch][columns][rows]."""
-    if min(rows, columns) >= LEAST_TILED:
+    if min(rows, columns) >= LEAST_TILED and source.dtype in NUMBERS:
         grid = (batch, ceil_div(columns, TILE), ceil_div(rows, TILE))
         program.launch(transpose(source.dtype), grid, (source,), (target,), (rows, columns))
     else:
@@ -108,6 +109,18 @@ def copy(T):
 
 
 @kernel
+def convert(T, width):
+    """Numbers of one precision as those of another, ``width`` a thread."""
+
+    @block(THREADS, 8)
+    def loop(source: Pointer, target: Pointer, n: int):
+        i = (block_x() * THREADS + thread()) * width
+        write_if(i < n, target, i, read_vector_if(i < n, source, i, width))
+
+    return loop
+
+
+@kernel
 def fill(T):
     """source[0] everywhere; an element a thread."""
 
@@ -131,6 +144,13 @@ def copy_step(program, source: Buffer, target: Buffer) -> None:
     program.launch(copy(dtype), ceil_div(words, THREADS), (source,), (target,), (words,))
 
 
+def convert_step(program, source: Buffer, target: Buffer) -> None:
+    """Append a copy of a whole value in another precision."""
+    width = 4 if source.elements % 4 == 0 else 1
+    grid = ceil_div(source.elements, THREADS * width)
+    program.launch(convert("float32", width=width), grid, (source,), (target,), (source.elements,))
+
+
 def fill_step(program, number: Buffer, target: Buffer) -> None:
     """Append a step that writes one number everywhere."""
     grid = ceil_div(target.elements, THREADS)
@@ -144,4 +164,4 @@ def zero_step(program, target: Buffer) -> None:
     program.launch(fill(dtype), ceil_div(words, THREADS), (zero,), (target,), (words,))
 
 
-__all__ = ["copy_step", "fill_step", "reorder_step", "transpose_step", "zero_step"]
+__all__ = ["convert_step", "copy_step", "fill_step", "reorder_step", "transpose_step", "zero_step"]
