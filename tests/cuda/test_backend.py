@@ -16,9 +16,13 @@ import numbaconv.functional as F  # noqa: E402
 from numbaconv.graph import Graph, compile_graph, gradients  # noqa: E402
 from numbaconv.graph.autodiff import flatten_tree  # noqa: E402
 from numbaconv.kernels import device, dlpack  # noqa: E402
+from numbaconv.kernels.cpu.backend import CPU  # noqa: E402
 from numbaconv.kernels.cuda.emulated import EmulatedGpu  # noqa: E402
 from numbaconv.kernels.cuda.lowering import BATCH, OPERANDS  # noqa: E402
 from numbaconv.ops import FUNCTIONS, Spec  # noqa: E402
+from numbaconv.ops.core import OPERATORS, Operator, apply, operator  # noqa: E402
+from numbaconv.ops.patches import unfold_row  # noqa: E402
+from numbaconv.ops.plane import plane_add  # noqa: E402
 from numbaconv.training.step import TrainStep  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -71,24 +75,81 @@ def test_operator(name: str, case: Any) -> None:
 
 
 WITH_GRADIENTS = (
-    "add", "avg_pool2d", "batch_norm", "concat", "conv2d", "cross_entropy", "gelu", "linear", "local_response_norm",
-    "max_pool2d", "relu",
-    "softplus", "tanh",
+    "add", "avg_pool2d", "batch_norm", "concat", "conv2d", "cross_entropy", "fold", "fractional_max_pool2d", "gelu",
+    "glu", "grid_sample", "group_norm", "instance_norm", "layer_norm", "linear", "local_response_norm", "lp_pool2d",
+    "max_pool2d", "max_unpool2d", "maxout", "nll_loss", "pad", "relu", "softplus", "stochastic_pool2d", "tanh",
+    "unfold",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", WITH_GRADIENTS)
 def test_gradients_are_the_cpus(name: str) -> None:
     arguments = make_arguments(name, FUNCTIONS[name].cases[0], np.float32)
-    function, arrays = compiled(name, arguments)
+    assert_same_gradients(*compiled(name, arguments))
+
+
+def assert_same_gradients(
+    function: Any, arrays: list[np.ndarray], precision: str = "fp32", tolerance: float | None = None
+) -> None:
+    """The function's first result, and its gradients, on both devices."""
+
     def all_gradients(*values: Any) -> Any:
         y = flatten_tree(function(*values))[0][0]
         weights = np.random.default_rng(1).standard_normal(y.shape).astype(np.float32)
-        return gradients((y * y * weights).sum(), [v for v in values if v.dtype.kind == "f"])
+        return y, gradients((y * y * weights).sum(), [v for v in values if v.dtype.kind == "f"])
 
-    found, expected = (nc.compile(all_gradients, device=where)(*arrays) for where in ("cuda", "cpu"))
-    for ours, theirs in zip(found, expected, strict=True):
-        assert_close(nc.to_host(ours), theirs, 100)
+    found = nc.compile(all_gradients, device="cuda", precision=precision)(*arrays)
+    expected = nc.compile(all_gradients, device="cpu")(*arrays)
+    for ours, theirs in zip(flatten_tree(found)[0], flatten_tree(expected)[0], strict=True):
+        assert_close(nc.to_host(ours), theirs, 100, tolerance)
+
+
+def between_pixels(x: Any, places: Any) -> Any:
+    return F.grid_sample(x, places, padding_mode="border", align_corners=True)
+
+
+#: Functions of images that work on either layout, or add up in memory.
+ON_IMAGES = {
+    "pad": lambda x: F.pad(x, (1, 2, 0, 3), "circular"),
+    "pad to more than a pixel": lambda x: F.pad(F.adaptive_avg_pool2d(x, 1), (1, 2, 0, 3), value=0.5),
+    "patches": lambda x: apply(unfold_row, (x,), {"kernel": (2, 3), "stride": (2, 1), "padding": ((1, 1), (0, 2)),
+                                                  "dilation": (1, 2)}),
+    "glu": lambda x: F.glu(x, dim=1),
+    "maxout": lambda x: F.maxout(x, 3),
+    "maxout to one channel": lambda x: F.maxout(x, 6),
+    "rrelu": lambda x: F.rrelu(x, training=True, key=np.array([3, 4])),
+    "max_unpool": lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2),
+    "grid_sample": lambda x: between_pixels(x, np.linspace(-1.2, 1.2, 3 * 4 * 2 * 2, dtype=np.float32).reshape(3, 4, 2, 2)),
+    "stochastic_pool": lambda x: F.stochastic_pool2d(F.relu(x), 3, 2, padding=1, key=np.array([5, 6])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", ON_IMAGES)
+def test_images_in_nhwc(name: str, precision: str) -> None:
+    # small whole numbers and sums of few of them are exact in bf16
+    x = np.random.default_rng(0).integers(-8, 9, (3, 6, 8, 9)).astype(np.float32)
+
+    def function(x: Any) -> Any:
+        y = ON_IMAGES[name](F.avg_pool2d(x, 1))  # pooling takes and leaves NHWC
+        return F.avg_pool2d(y, 1)
+
+    assert_same_gradients(function, [x], precision, None if precision == "fp32" else 0.02)
+
+
+@pytest.mark.parametrize("size", [(40, 40), (7, 300)])
+def test_what_falls_on_one_place_is_added_in_order(size: tuple[int, int]) -> None:
+    """Places of large planes, cut into ranges; many for one pixel."""
+    rng = np.random.default_rng(3)
+    places = rng.choice([0, 5, 6, size[0] * size[1] - 1, -1], (2, 3, 20, 5))
+    values = rng.standard_normal((2, 3, 20, 5)).astype(np.float32)
+    expected = np.zeros((6, size[0] * size[1]), np.float32)
+    for plane, (at, given) in enumerate(zip(places.reshape(6, -1), values.reshape(6, -1), strict=True)):
+        for i, v in zip(at, given, strict=True):
+            if i >= 0:
+                expected[plane, i] += v
+    found = nc.compile(lambda v, i: apply(plane_add, (v, i), {"size": size}), device="cuda")(values, places)
+    np.testing.assert_array_equal(nc.to_host(found).reshape(6, -1), expected)
 
 
 # ------------------------------------------------------------------------------------------------ training steps
@@ -272,9 +333,18 @@ def test_frozen_values_are_those_of_the_first_run() -> None:
 
 
 def test_an_operator_without_a_kernel_says_so() -> None:
-    run = nc.compile(lambda x: F.unfold(x, 2), device="cuda")
-    with pytest.raises(NotImplementedError, match=r'has no CUDA kernel yet; run it on the CPU \(device="cpu"\)'):
-        run(np.zeros((1, 4, 2, 2), np.float32))
+    class OnCpusAlone(Operator):
+        def shape(self, x: Spec) -> Spec:
+            return x
+
+    row = operator(OnCpusAlone)
+    try:
+        CPU.lowerings.register(row.name, inputs=(BATCH,))(lambda *_: None)
+        run = nc.compile(lambda x: apply(row, (x,), {}), device="cuda")
+        with pytest.raises(NotImplementedError, match=r'has no CUDA kernel yet; run it on the CPU \(device="cpu"\)'):
+            run(np.zeros((1, 4, 2, 2), np.float32))
+    finally:
+        del CPU.lowerings[row.name], OPERATORS[row.name]
 
 
 def test_float64_is_for_the_cpu() -> None:

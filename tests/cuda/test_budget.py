@@ -21,20 +21,33 @@ import numbaconv.graph  # noqa: E402, F401  (registers the elementwise functions
 from numbaconv.kernels.cuda import (  # noqa: E402
     activation,
     arithmetic,
+    augment,
     channelwise,
     conv,
     depthwise,
     dropout,
     elementwise,
+    fractional_pool,
+    glu,
     implicit_gemm,
     loss,
+    lp_pool,
+    maxout,
+    patches,
+    plane,
     pool,
+    rearrange,
+    rectifier,
+    remap,
     reorder,
     resample,
+    rownorm,
+    sample,
     source,
+    stochastic_pool,
     update,
 )
-from numbaconv.kernels.cuda.lowering import OPERANDS  # noqa: E402
+from numbaconv.kernels.cuda.lowering import FLOAT32, OPERANDS  # noqa: E402
 from numbaconv.kernels.cuda.tile import CHUNK_BYTES, ITEMSIZE  # noqa: E402
 
 BUDGET = Path(__file__).with_name("budget.json")
@@ -96,16 +109,45 @@ def streams():
     for statistics in ((("sum", 4),), (("moments", 0),)):
         made = channelwise.statistics_of_runs("float32", statistics=statistics, across=32, homes=homes, **norm)
         yield f"statistics_of_runs {statistics[0][0]}", made, ("BAR",), True
-    singles = [
+    yield from singles()
+
+
+def singles():
+    """Kernels with little to choose, as ``configurations``."""
+    often = [
         channelwise.combine_moments("float32"), channelwise.combine_sums("float32"), reorder.transpose("float32"),
         reorder.permute("float32"), loss.cross_entropy("float32"), loss.cross_entropy_grad("float32"),
         activation.along_axis("float32", function="softmax"), pool.max_pool("float32", with_indices=True),
         pool.max_pool_grad("float32"), resample.resample("float32"), dropout.dropout("float32"),
         source.take_images("float32", bytes_in=True, shift=True, flip=True, cutout=True),
         update.sgd_update("float32", nesterov=True), arithmetic.partial_sums("float32", function="sum"),
+        remap.remap("float32"), patches.fold("float32", batch=True, bias=True), rownorm.row_norm("float32", across=256),
+        rownorm.weight_sums("float32", across=1), plane.scatter("float32", index="int32", add=True),
+        stochastic_pool.stochastic_pool("float32"), sampled(sample.sampled_gradient, "bicubic"),
+        fractional_pool.starts("float32", samples=False, shuffled=True, dimensions=3),
     ]  # fmt: skip
-    for made in singles:
-        yield made.label, made, (), True
+    seldom = [
+        patches.unfold("float32", batch=True), patches.unfold("float32", batch=False),
+        patches.fold("float32", batch=False, bias=False), rownorm.row_norm("float32", across=32),
+        rownorm.row_norm_grad("float32", across=256), rownorm.weight_sums("float32", across=32),
+        plane.scatter("float32", index="int64", add=False), plane.gather("float32", index="int32"),
+        glu.glu("float32", gradient=True), maxout.maxout("float32", gradient=True), rectifier.uniform("float32"),
+        augment.jitter_colors("float32"), stochastic_pool.probability_pool("float32"),
+        lp_pool.lp_pool("float32", exponent=3.5), loss.pick("float32"), loss.pick_grad("float32"),
+        fractional_pool.starts("float32", samples=True, shuffled=False, dimensions=2),
+        fractional_pool.pool("float32", overlapping=False, volumes=True),
+        *(sampled(of, mode) for of in (sample.grid_sample, sample.grid_gradient) for mode in sample.TAPS),
+        *(sampled(sample.sampled_gradient, mode) for mode in ("nearest", "bilinear")),
+        reorder.permute("int64"), reorder.convert("float32", width=4).taking([FLOAT32, OPERANDS["bf16"]]),
+        rearrange.move("float32", rank=6),
+    ]  # fmt: skip
+    for made in (*often, *seldom):
+        yield made.label, made, (), made in often
+
+
+def sampled(of, mode):
+    """A kernel of samples of images (trilinear: of volumes), with the padding that costs most."""
+    return of("float32", mode=mode, padding="reflection", align_corners=False, volume=mode == "bilinear")
 
 
 def architectures(made):

@@ -1,7 +1,5 @@
 """Power-average pooling: windows are pooled as in ``pool.py``; powers element by element."""
 
-import math
-
 from .elementwise import elementwise
 from .lowering import BATCH, lowering
 from .math import exp, log
@@ -26,7 +24,4 @@ def lower_lp_pool(program, node, inputs, outputs):
     x, y = inputs[0], outputs[0]
     attrs = node.attrs
     windows = Windows(attrs, x.spatial, y.spatial)
-    # a sum, but where windows hang over
-    scales = windows.scales({"count_include_pad": True, "divisor": 0})
-    scales[0] = [scale * math.prod(windows.kernel) for scale in scales[0]]
-    pool_step(program, x, y, windows, "power", scales, float(attrs["exponent"]))
+    pool_step(program, x, y, windows, "power", windows.sum_scales(), float(attrs["exponent"]))

@@ -48,6 +48,11 @@ class Windows:
             lengths = [[attrs["divisor"]] * len(lengths[0]), [1] * len(lengths[1]), [1] * len(lengths[2])]
         return [[1.0 / n if n else 0.0 for n in found] for found in lengths]
 
+    def sum_scales(self) -> list[list[float]]:
+        """As ``scales``, of sums: a window that hangs over counts as if it were full of its mean."""
+        planes, *others = self.scales({"count_include_pad": True, "divisor": 0})
+        return [[scale * math.prod(self.kernel) for scale in planes], *others]
+
     def matrices(self, scales=None) -> list[Matrix]:
         """For every output position of each dimension, the inputs of its window and their scales."""
         scales = scales or [[1.0] * len(found) for found in self.spans]
@@ -87,7 +92,7 @@ def spans_of_row(places, row, out):
     return span_at(places, d), span_at(places, out[0] + row - d * out[1])
 
 
-def _raised(exponent):
+def raised_to(exponent):
     """v -> v to the power ``exponent``; NaN where v is negative and the power not whole."""
     if exponent == int(exponent) and 1 <= exponent <= 8:
         whole = int(exponent)
@@ -107,7 +112,7 @@ def _raised(exponent):
     return raised
 
 
-def _root(exponent):
+def root_of(exponent):
     """v -> v to the power 1 / ``exponent``."""
     if exponent == 1.0:
 
@@ -131,7 +136,7 @@ def _root(exponent):
 def _operation(kind, exponent):
     """A reduction: what it begins with, how it takes a number, and what becomes of it with the window's scale."""
     largest, powers = kind == "max", kind == "power"
-    raised, root = (_raised(exponent), _root(exponent)) if powers else (None, None)
+    raised, root = (raised_to(exponent), root_of(exponent)) if powers else (None, None)
 
     @njit(error_model="numpy")
     def take(result, v):

@@ -146,15 +146,15 @@ def _joined(lists: list[list[int]]) -> list[int]:
     return [*starts.tolist(), *(i for found in lists for i in found)]
 
 
-def _layout(node):
+def layout(node):
     """A batch may stay one if its images alone are moved."""
     rank = node.inputs[0].ndim
     return (SAME if 3 <= rank <= 5 and len(node.attrs["maps"]) <= rank - 2 else PLAIN,)
 
 
-def _geometry(node, x, y):
-    """Three maps, three sizes of y and of x, elements of a column, and rows of y and x in a block (or the whole)."""
-    maps, in_batch = node.attrs["maps"], x.layout == BATCH
+def geometry(node, x, y, in_batch: bool):
+    """Three maps, three sizes of y and of x, and elements of a column, of values that lie as a batch or plain."""
+    maps = node.attrs["maps"]
     count = len(x.shape) - 2 if in_batch else len(maps)
     sizes, x_sizes = (b.shape[len(b.shape) - count :] for b in (y, x))
     identity = tuple(tuple(range(n)) for n in x_sizes[: count - len(maps)])
@@ -167,10 +167,10 @@ def _tables(program, *tables) -> list:
     return [program.constant(np.array(table, np.int64).ravel()) for table in tables]
 
 
-@lowering("remap", inputs=_layout, outputs=_layout)
+@lowering("remap", inputs=layout, outputs=layout)
 def lower_remap(program, node, inputs, outputs):
     (x,), (y,) = inputs, outputs
-    maps, sizes, x_sizes, column = _geometry(node, x, y)
+    maps, sizes, x_sizes, column = geometry(node, x, y, x.layout == BATCH)
     remap_step(program, x, y, maps, (sizes, x_sizes), column, node.attrs["value"])
 
 
@@ -183,10 +183,10 @@ def remap_step(program, x, y, maps, sizes, column: int, value: float) -> None:
     program.step(remap(x.dtype), (x, program.number(value, x.dtype), *tables), (y,), constants, units)
 
 
-@lowering("remap_grad", inputs=_layout, outputs=_layout)
+@lowering("remap_grad", inputs=layout, outputs=layout)
 def lower_remap_grad(program, node, inputs, outputs):
     (g,), (x,) = inputs, outputs
-    maps, sizes, x_sizes, column = _geometry(node, x, g)
+    maps, sizes, x_sizes, column = geometry(node, x, g, x.layout == BATCH)
     segments = [segment for segment in _segments(maps[2]) if segment[1] >= 0]
     maps = maps if segments else ((), (), ())  # no column is read, and so no row
     planes, rows = (_readers(m, n) for m, n in zip(maps[:2], x_sizes[:2], strict=True))

@@ -11,9 +11,9 @@ A kernel is a factory that takes compile-time constants (dtype, tile, activation
         return loop
 
 Arguments are annotated as on the CPU (``kernels/annotations.py``): pointers, 32-bit integers (``int``), float32
-(``float``), and tuples of integers (``Ints``), which the driver passes as so many integers.  Pointers come first.  Python
-functions that a kernel calls are compiled as device functions.  The function itself stays plain Python: the emulator
-runs it as it is.
+(``float``), and tuples of integers (``Ints``), which the driver passes as so many integers.  Pointers come first.
+Python functions that a kernel calls are compiled as device functions.  The function itself stays plain Python: the
+emulator runs it as it is.
 
 Numba gives LTO-IR, of which nvJitLink makes a cubin for one architecture, without a GPU at hand; ``kernels/cache.py``
 keeps it.

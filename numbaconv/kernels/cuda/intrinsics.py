@@ -226,10 +226,10 @@ def _literal(kind: Any) -> Any:
 
 @instruction
 def i32(typing, x):
-    """An integer or truth value as I32."""
+    """An integer, a truth value or a float32 without its fraction as I32."""
 
     def codegen(context, builder, sig, args):
-        return _to_i32(builder, x, args[0])
+        return builder.fptosi(args[0], _i32) if x == F32 else _to_i32(builder, x, args[0])
 
     return I32(x), codegen
 

@@ -142,3 +142,47 @@ def lower_label_weight(program, node, inputs, outputs):
     y = outputs[0]
     constants = (y.elements, inputs[0].elements, node.attrs["ignored"])
     program.launch(label_weight(y.dtype), ceil_div(y.elements, THREADS), inputs, outputs, constants)
+
+
+@kernel
+def pick(T):
+    """The score of the label's class, 0 where that is ``ignored`` or no class; a row a thread."""
+
+    @block(THREADS, 8)
+    def loop(x: Pointer, labels: INT64, y: Pointer, rows: int, classes: int, ignored: int):
+        row = block_x() * THREADS + thread()
+        label = read_if(row < rows, labels, row)
+        counts = (row < rows) & (label >= 0) & (label < classes) & (label != ignored)
+        write_if(row < rows, y, row, read_if(counts, x, row * classes + label))
+
+    return loop
+
+
+@kernel
+def pick_grad(T):
+    """g at each label's class, 0 elsewhere; an element a thread."""
+
+    @block(THREADS, 8)
+    def loop(g: Pointer, labels: INT64, y: Pointer, size: int, classes: int, ignored: int):
+        i = block_x() * THREADS + thread()
+        inside = i < size
+        row, c = i // classes, i % classes
+        label = read_if(inside, labels, row)
+        chosen = inside & (label == c) & (label != ignored)
+        write_if(inside, y, i, read_if(chosen, g, row))
+
+    return loop
+
+
+@lowering("pick", inputs=(BATCH, PLAIN), outputs=(PLAIN,))
+def lower_pick(program, node, inputs, outputs):
+    x, rows = inputs[0], outputs[0].elements
+    constants = (rows, x.channels, node.attrs["ignored"])
+    program.launch(pick(x.dtype), ceil_div(rows, THREADS), inputs, outputs, constants)
+
+
+@lowering("pick_grad", inputs=(PLAIN,), outputs=(BATCH,))
+def lower_pick_grad(program, node, inputs, outputs):
+    y = outputs[0]
+    constants = (y.elements, y.channels, node.attrs["ignored"])
+    program.launch(pick_grad(y.dtype), ceil_div(y.elements, THREADS), inputs, outputs, constants)

@@ -50,6 +50,7 @@ sqrt = _elementary(math.sqrt, np.sqrt)
 absolute = _elementary(math.fabs, np.abs)
 erfc = _elementary(math.erfc, _erfc)
 nearest = _elementary(libdevice.rintf, np.rint)
+floor = _elementary(libdevice.floorf, np.floor)
 
 _ROOT_HALF = math.sqrt(0.5)
 _INVERSE_ROOT_OF_TWO_PI = 1.0 / math.sqrt(2.0 * math.pi)
@@ -72,6 +73,6 @@ def normal_cdf_and_density(x):
 
 
 __all__ = [
-    "absolute", "erfc", "exp", "expm1", "log", "log1p", "maximum", "minimum", "nearest", "normal_cdf",
+    "absolute", "erfc", "exp", "expm1", "floor", "log", "log1p", "maximum", "minimum", "nearest", "normal_cdf",
     "normal_cdf_and_density", "sigmoid", "sqrt", "tanh", "where",
 ]  # fmt: skip

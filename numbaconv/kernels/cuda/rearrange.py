@@ -10,7 +10,7 @@ THREADS = 256
 
 @kernel
 def move(T, rank):
-    """y from what lies ``strides`` apart in x; sizes and strides are those of ``rank`` dimensions, the last one first."""
+    """y from what lies ``strides`` apart in x; sizes and strides of ``rank`` dimensions, the last one first."""
 
     @block(THREADS, 4)
     def loop(x: Pointer, y: Pointer, n: int, sizes: Ints(rank), strides: Ints(rank)):

@@ -1,0 +1,254 @@
+"""Sampling at any places: along each dimension a place gives a few taps (place, weight, slope); samples are products.
+
+Channels lie side by side, so neighbouring threads read neighbouring numbers.  The gradient of x adds up, in ranges of
+pixels and in the order of the samples, as in ``plane.py``.
+"""
+
+from ..cpu.geometry import three
+from .compiler import FLOAT32, Ints, Pointer, block, kernel
+from .intrinsics import block_x, block_y, f32, i32, maximum, minimum, read_if, thread, where, write_if
+from .lowering import BATCH, PLAIN, ceil_div, lowering
+from .math import absolute, floor, nearest
+from .plane import plane_at, ranges_of
+from .reorder import convert_step
+from .warp import WARP, sum_of_warp
+
+THREADS = 256
+ROWS = THREADS // WARP  # of a block: a warp takes a sample
+
+#: Taps along a dimension.
+TAPS = {"nearest": 1, "bilinear": 2, "bicubic": 4}
+
+#: Places farther away lie outside: whole numbers of this size are exact.
+FAR = 2.0**30
+
+
+def _cubic(t):
+    """Keys' weight at distance t, and its derivative (a = -0.75)."""
+    s, sign = absolute(t), where(t >= 0.0, 1.0, -1.0)
+    near = (1.25 * s - 2.25) * s * s + 1.0
+    far = ((s - 5.0) * s + 8.0) * s * -0.75 + 3.0
+    near_slope, far_slope = (3.75 * s - 4.5) * s, ((3.0 * s - 10.0) * s + 8.0) * -0.75
+    weight = where(s <= 1.0, near, where(s < 2.0, far, 0.0))
+    return weight, where(s <= 1.0, near_slope, where(s < 2.0, far_slope, 0.0)) * sign
+
+
+def _reflected(v, low, high):
+    """A place brought between low and high by reflection there, and the sign of the way it then moves."""
+    span = high - low
+    before = v < low
+    v = absolute(v - low)
+    turns = floor(v / span)
+    rest = v - turns * span
+    even = floor(turns * 0.5) * 2.0 == turns
+    place, sign = where(even, rest, span - rest) + low, where(even ^ before, 1.0, -1.0)
+    return where(span > 0.0, place, 0.0), where(span > 0.0, sign, 0.0)
+
+
+def taps_of(mode: str, padding: str, align_corners: bool):
+    """Device functions for the taps along a dimension.
+
+    ``place_of(coordinate, size)`` is the place in pixels, its derivative, and whether it counts; ``tap_of(i, found,
+    size)`` the i-th tap of it: pixel, weight, derivative by the coordinate, and whether it lies inside.
+    """
+    reflects, zeros = padding == "reflection", padding == "zeros"
+
+    def padded(v, size):
+        sign = f32(1.0)
+        if reflects:
+            v, sign = _reflected(v, f32(0.0), size - 1.0) if align_corners else _reflected(v, f32(-0.5), size - 0.5)
+        if not zeros:
+            sign = where((v > 0.0) & (v < size - 1.0), sign, 0.0)
+            v = minimum(maximum(v, 0.0), size - 1.0)
+        return v, sign
+
+    def place_of(coordinate, size):
+        coordinate = where(coordinate == coordinate, coordinate, -1.0)
+        scale = 0.5 * (size - 1.0 if align_corners else size)
+        v = (coordinate + 1.0) * scale
+        if not align_corners:
+            v = v - 0.5
+        if reflects:
+            v = where(absolute(v) < FAR, v, 0.0)
+        if mode != "bicubic":
+            v, sign = padded(v, size)
+            scale = scale * sign
+        counts = absolute(v) < FAR
+        return where(counts, v, 0.0), scale, counts
+
+    def tap_of(i, found, size):
+        v, scale, counts = found
+        if mode == "nearest":
+            place, weight, slope = nearest(v), f32(1.0), f32(0.0)
+        elif mode == "bilinear":
+            part = v - floor(v)
+            place = floor(v) + f32(i)
+            weight, slope = where(i == 0, 1.0 - part, part), where(i == 0, -scale, scale)
+        else:
+            place = floor(v) + f32(i - 1)
+            weight, slope = _cubic(v - place)
+            place, slope = floor(padded(place, size)[0] + 0.5), slope * scale
+        inside = counts & (place >= 0.0) & (place < size)
+        return i32(where(inside, place, 0.0)), weight, slope, inside
+
+    return place_of, tap_of
+
+
+@kernel
+def grid_sample(T, mode, padding, align_corners, volume):
+    """x at the places of a grid (x, y) or (x, y, z); an output a thread."""
+    place_of, tap_of = taps_of(mode, padding, align_corners)
+    taps, dimensions = TAPS[mode], 3 if volume else 2
+    planes = taps if volume else 1
+
+    @block(THREADS, 4)
+    def loop(x: Pointer, grid: FLOAT32, y: Pointer, size: int, line: int, pixels: int, sizes: Ints(3)):
+        at = block_x() * THREADS + thread()
+        exists = at < size
+        sample, c = at // line, at % line
+        depth, height, width = f32(sizes[0]), f32(sizes[1]), f32(sizes[2])
+        first = sample * dimensions
+        across = place_of(read_if(exists, grid, first), width)
+        down = place_of(read_if(exists, grid, first + 1), height)
+        behind = place_of(read_if(exists & volume, grid, first + 2), depth)
+        n = sample // pixels * sizes[0]
+        total = f32(0.0)
+        for i in range(planes):
+            plane, by_plane, _, in_plane = tap_of(i, behind, depth)
+            if not volume:
+                plane, by_plane, in_plane = i32(0), f32(1.0), exists
+            for j in range(taps):
+                row, by_row, _, in_row = tap_of(j, down, height)
+                for k in range(taps):
+                    column, by_column, _, in_column = tap_of(k, across, width)
+                    inside = exists & in_plane & in_row & in_column
+                    pixel = ((n + plane) * sizes[1] + row) * sizes[2] + column
+                    total = total + read_if(inside, x, pixel * line + c) * (by_plane * by_row * by_column)
+        write_if(exists, y, at, total)
+
+    return loop
+
+
+@kernel
+def grid_gradient(T, mode, padding, align_corners, volume):
+    """Gradient of the grid; a warp takes a sample, its threads the channels."""
+    place_of, tap_of = taps_of(mode, padding, align_corners)
+    taps, dimensions = TAPS[mode], 3 if volume else 2
+    planes = taps if volume else 1
+
+    @block(THREADS, 4)
+    def loop(
+        g: Pointer, x: Pointer, grid: FLOAT32, y: FLOAT32, samples: int, line: int, pixels: int, sizes: Ints(3)
+    ):
+        sample, lane = block_x() * ROWS + thread() // WARP, thread() % WARP
+        exists = sample < samples
+        depth, height, width = f32(sizes[0]), f32(sizes[1]), f32(sizes[2])
+        first = sample * dimensions
+        across = place_of(read_if(exists, grid, first), width)
+        down = place_of(read_if(exists, grid, first + 1), height)
+        behind = place_of(read_if(exists & volume, grid, first + 2), depth)
+        n = sample // pixels * sizes[0]
+        by_x, by_y, by_z = f32(0.0), f32(0.0), f32(0.0)
+        for i in range(planes):
+            plane, by_plane, plane_slope, in_plane = tap_of(i, behind, depth)
+            if not volume:
+                plane, by_plane, plane_slope, in_plane = i32(0), f32(1.0), f32(0.0), exists
+            for j in range(taps):
+                row, by_row, row_slope, in_row = tap_of(j, down, height)
+                for k in range(taps):
+                    column, by_column, column_slope, in_column = tap_of(k, across, width)
+                    inside = exists & in_plane & in_row & in_column
+                    pixel = ((n + plane) * sizes[1] + row) * sizes[2] + column
+                    product = f32(0.0)
+                    for step in range((line + (WARP - 1)) // WARP):
+                        c = step * WARP + lane
+                        counts = inside & (c < line)
+                        factor = read_if(counts, g, sample * line + c)
+                        product = product + factor * read_if(counts, x, pixel * line + c)
+                    by_x = by_x + product * (by_plane * by_row * column_slope)
+                    by_y = by_y + product * (by_plane * row_slope * by_column)
+                    by_z = by_z + product * (plane_slope * by_row * by_column)
+        by_x, by_y, by_z = sum_of_warp(by_x), sum_of_warp(by_y), sum_of_warp(by_z)
+        chosen = exists & (lane == 0)
+        write_if(chosen, y, first, by_x)
+        write_if(chosen, y, first + 1, by_y)
+        write_if(chosen & volume, y, first + 2, by_z)
+
+    return loop
+
+
+@kernel
+def sampled_gradient(T, mode, padding, align_corners, volume):
+    """Gradient of x; a thread takes a range (block_y) of a plane's pixels and adds up what falls there, in order."""
+    place_of, tap_of = taps_of(mode, padding, align_corners)
+    taps, dimensions = TAPS[mode], 3 if volume else 2
+    planes = taps if volume else 1
+
+    @block(THREADS, 4)
+    def loop(
+        g: Pointer, grid: FLOAT32, y: Pointer, count: int, line: int, pixels: int, run: int, sizes: Ints(3)
+    ):
+        own_plane = block_x() * THREADS + thread()
+        exists = own_plane < count
+        depth, height, width = f32(sizes[0]), f32(sizes[1]), f32(sizes[2])
+        all_pixels = sizes[0] * sizes[1] * sizes[2]
+        low = block_y() * run
+        high = minimum(low + run, all_pixels)
+        from_, to = plane_at(own_plane, line, pixels), plane_at(own_plane, line, all_pixels)
+        for before in range(run):
+            write_if(exists & (low + before < high), y, to + (low + before) * line, 0.0)
+        for p in range(pixels):
+            first = (own_plane // line * pixels + p) * dimensions
+            across = place_of(read_if(exists, grid, first), width)
+            down = place_of(read_if(exists, grid, first + 1), height)
+            behind = place_of(read_if(exists & volume, grid, first + 2), depth)
+            slope = read_if(exists, g, from_ + line * p)
+            for i in range(planes):
+                plane, by_plane, _, in_plane = tap_of(i, behind, depth)
+                if not volume:
+                    plane, by_plane, in_plane = i32(0), f32(1.0), exists
+                for j in range(taps):
+                    row, by_row, _, in_row = tap_of(j, down, height)
+                    for k in range(taps):
+                        column, by_column, _, in_column = tap_of(k, across, width)
+                        pixel = (plane * sizes[1] + row) * sizes[2] + column
+                        own = exists & in_plane & in_row & in_column & (pixel >= low) & (pixel < high)
+                        at = to + pixel * line
+                        v = read_if(own, y, at) + slope * (by_plane * by_row * by_column)
+                        write_if(own, y, at, v)
+
+    return loop
+
+
+def _options(node, grid) -> dict:
+    """The constants of all three kernels."""
+    attrs = node.attrs
+    return {
+        "mode": attrs["mode"], "padding": attrs["padding_mode"], "align_corners": attrs["align_corners"],
+        "volume": grid.shape[-1] == 3,
+    }  # fmt: skip
+
+
+@lowering("grid_sample", inputs=(BATCH, PLAIN), outputs=(BATCH,))
+def lower_grid_sample(program, node, inputs, outputs):
+    (x, grid), y = inputs, outputs[0]
+    constants = (y.elements, y.channels, y.pixels, *three(x.spatial, 1))
+    made = grid_sample(y.dtype, **_options(node, grid))
+    program.launch(made, ceil_div(y.elements, THREADS), inputs, outputs, constants, node.flops)
+
+
+@lowering("grid_sample_grads", inputs=(BATCH, BATCH, PLAIN), outputs=(BATCH, PLAIN))
+def lower_grid_sample_grads(program, node, inputs, outputs):
+    g, x, grid = inputs
+    by_x, by_grid = outputs
+    options, sizes = _options(node, grid), three(x.spatial, 1)
+    samples, planes = g.batch * g.pixels, x.batch * x.channels
+    constants = (samples, g.channels, g.pixels, *sizes)
+    made = grid_gradient(g.dtype, **options)
+    program.launch(made, ceil_div(samples, ROWS), inputs, (by_grid,), constants, node.flops)
+    ranges, run = ranges_of(planes, x.pixels)
+    sums = program.sums_of(by_x)
+    made, constants = sampled_gradient(g.dtype, **options), (planes, x.channels, g.pixels, run, *sizes)
+    program.launch(made, (ceil_div(planes, THREADS), ranges), (g, grid), (sums,), constants, node.flops)
+    if sums is not by_x:
+        convert_step(program, sums, by_x)
