@@ -74,8 +74,36 @@ def test_operator(name: str, case: Any) -> None:
         assert_close(nc.to_host(found), wanted, terms(name, arguments))
 
 
+class Collector(EmulatedGpu):
+    """Runs nothing; keeps the kernels of what is launched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernels: dict[str, Any] = {}
+
+    def record(self, launches: Any) -> Any:
+        self.kernels.update({launch.kernel.label: launch.kernel for launch in launches})
+        return lambda: None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_all_kernels_of_an_operator_compile(name: str) -> None:
+    """The emulator is not as strict about types as the compiler."""
+    collector = Collector()
+    with device.use(collector):
+        for case in FUNCTIONS[name].cases:
+            function, arrays = compiled(name, make_arguments(name, case, np.float32))
+            nc.compile(function, device="cuda")(*arrays)
+            if REFERENCES[name].orders:
+                nc.compile(lambda *values, f=function: with_gradients(f, *values), device="cuda")(*arrays)
+    for kernel in collector.kernels.values():
+        kernel.on("sm_90").compiled()
+
+
 WITH_GRADIENTS = (
-    "add", "avg_pool2d", "batch_norm", "concat", "conv2d", "cross_entropy", "fold", "fractional_max_pool2d", "gelu",
+    "add", "avg_pool2d", "batch_norm", "concat", "conv2d", "cross_entropy", "deform_conv2d", "fold",
+    "fractional_max_pool2d", "gelu",
     "glu", "grid_sample", "group_norm", "instance_norm", "layer_norm", "linear", "local_response_norm", "lp_pool2d",
     "max_pool2d", "max_unpool2d", "maxout", "nll_loss", "pad", "relu", "softplus", "stochastic_pool2d", "tanh",
     "unfold",
@@ -93,18 +121,21 @@ def assert_same_gradients(
 ) -> None:
     """The function's first result, and its gradients, on both devices."""
 
-    def all_gradients(*values: Any) -> Any:
-        y = flatten_tree(function(*values))[0][0]
-        weights = np.random.default_rng(1).standard_normal(y.shape).astype(np.float32)
-        return y, gradients((y * y * weights).sum(), [v for v in values if v.dtype.kind == "f"])
-
-    found = nc.compile(all_gradients, device="cuda", precision=precision)(*arrays)
-    expected = nc.compile(all_gradients, device="cpu")(*arrays)
+    found = nc.compile(lambda *values: with_gradients(function, *values), device="cuda", precision=precision)(*arrays)
+    expected = nc.compile(lambda *values: with_gradients(function, *values), device="cpu")(*arrays)
     for ours, theirs in zip(flatten_tree(found)[0], flatten_tree(expected)[0], strict=True):
         assert_close(nc.to_host(ours), theirs, 100, tolerance)
 
 
-def between_pixels(x: Any, places: Any) -> Any:
+def with_gradients(function: Any, *values: Any) -> Any:
+    """The first result, and the gradients of a weighted sum of its squares."""
+    y = flatten_tree(function(*values))[0][0]
+    weights = np.random.default_rng(1).standard_normal(y.shape).astype(np.float32)
+    return y, gradients((y * y * weights).sum(), [v for v in values if v.dtype.kind == "f"])
+
+
+def between_pixels(x: Any) -> Any:
+    places = np.linspace(-1.2, 1.2, 3 * 4 * 2 * 2, dtype=np.float32).reshape(3, 4, 2, 2)
     return F.grid_sample(x, places, padding_mode="border", align_corners=True)
 
 
@@ -119,7 +150,7 @@ ON_IMAGES = {
     "maxout to one channel": lambda x: F.maxout(x, 6),
     "rrelu": lambda x: F.rrelu(x, training=True, key=np.array([3, 4])),
     "max_unpool": lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2),
-    "grid_sample": lambda x: between_pixels(x, np.linspace(-1.2, 1.2, 3 * 4 * 2 * 2, dtype=np.float32).reshape(3, 4, 2, 2)),
+    "grid_sample": between_pixels,
     "stochastic_pool": lambda x: F.stochastic_pool2d(F.relu(x), 3, 2, padding=1, key=np.array([5, 6])),
 }  # fmt: skip
 

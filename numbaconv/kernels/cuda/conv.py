@@ -280,14 +280,37 @@ def _layouts(node):
     return BATCH, FILTER_TRANSPOSED if alone else FILTER, PLAIN
 
 
+def pass_step(c: Convolution) -> None:
+    """Append the steps of a forward pass or input gradient, whose filter lies as ``filter_layout`` says."""
+    if serves(c):
+        depthwise_step(c)
+    else:
+        correlate_step(replace(c, x=operand(c.program, c.x), w=operand(c.program, c.w)))
+
+
+def weight_grad_step(c: Convolution) -> None:
+    """Append the steps of a weight gradient."""
+    if not serves_weights(c):
+        c = replace(c, x=operand(c.program, c.x), y=operand(c.program, c.y))
+    weight_step(c)
+
+
+def filter_layout(groups: int, inputs: int, outputs: int, dimensions: int, direction: str) -> str:
+    """Depthwise filters lie as [tap][channel] in both directions."""
+    alone = is_depthwise(groups, inputs, outputs, dimensions)
+    return FILTER_TRANSPOSED if alone or direction == INPUT else FILTER
+
+
+def _layouts(node):
+    x, weight = node.inputs[:2]
+    groups = node.attrs.get("groups", 1)
+    return BATCH, filter_layout(groups, x.shape[1], weight.shape[0], len(x.shape) - 2, FORWARD), PLAIN
+
+
 def _lower(program, node, direction, inputs, outputs) -> None:
     x, w, *bias = inputs
     added = bias[0] if bias else None
-    given = Convolution(program, direction, node.attrs, x, w, outputs[0], added, flops=node.flops)
-    if serves(given):
-        depthwise_step(given)
-    else:
-        correlate_step(replace(given, x=operand(program, x), w=operand(program, w)))
+    pass_step(Convolution(program, direction, node.attrs, x, w, outputs[0], added, flops=node.flops))
 
 
 @lowering("conv", "linear", inputs=_layouts, outputs=(BATCH,))
@@ -303,7 +326,4 @@ def lower_conv_input_grad(program, node, inputs, outputs):
 @lowering("conv_weight_grad", "linear_weight_grad", inputs=(BATCH, BATCH), outputs=(PLAIN,))
 def lower_conv_weight_grad(program, node, inputs, outputs):
     g, x = inputs
-    given = Convolution(program, WEIGHTS, node.attrs, x, *outputs, g, flops=node.flops)
-    if not serves_weights(given):
-        given = replace(given, x=operand(program, x), y=operand(program, g))
-    weight_step(given)
+    weight_grad_step(Convolution(program, WEIGHTS, node.attrs, x, *outputs, g, flops=node.flops))

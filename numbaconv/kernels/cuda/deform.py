@@ -1,0 +1,263 @@
+"""Deformable convolution: an ordinary one of the *deformed image*, in which every tap of every position has a pixel.
+
+With taps R x S the deformed image has R x S pixels for each output pixel, and the convolution strides over them.  So
+all three matrix products are those of ``conv.py``.  Input gradients go the same way back: the deformed image's gradient
+is added to the four neighbours of each sample, in ranges of pixels and in order as in ``plane.py``, and its products
+with these are the offsets' gradients.  Offsets and masks lie in NumPy's order, as float32 at every precision: they are
+places.
+"""
+
+import math
+
+from ..convolution import FORWARD, INPUT, WEIGHTS, Convolution
+from .compiler import FLOAT32, Ints, Pointer, block, kernel
+from .conv import filter_layout, pass_step, weight_grad_step
+from .intrinsics import block_x, block_y, f32, minimum, read_if, thread, where, write_if
+from .lowering import BATCH, PLAIN, Buffer, buffer_for, ceil_div, lowering
+from .plane import plane_at, ranges_of
+from .reorder import convert_step
+from .sample import taps_of
+from .warp import WARP, sum_of_warp
+
+THREADS = 256
+ROWS = THREADS // WARP  # of a block: a warp takes a tap of a pixel
+
+_, tap_of = taps_of("bilinear", "zeros", True)
+
+
+def _place(v, size):
+    """A place as ``tap_of`` takes it; what is not a number lies outside."""
+    counts = (v > -1.0) & (v < size)
+    return where(counts, v, 0.0), f32(1.0), counts
+
+
+def _tap_at(exists, offset, n, pixel, unit, units, geometry):
+    """Where a tap reads, down and across; ``unit`` counts the taps of groups of channels."""
+    outputs, inputs, taps, stride, padding, dilation = geometry
+    pixels = outputs[0] * outputs[1]
+    tap = unit % (taps[0] * taps[1])
+    p, r = pixel // outputs[1], tap // taps[1]
+    q, s = pixel - p * outputs[1], tap - r * taps[1]
+    at = (n * units + unit) * 2 * pixels + pixel
+    down = f32(p * stride[0] - padding[0] + r * dilation[0]) + read_if(exists, offset, at)
+    across = f32(q * stride[1] - padding[1] + s * dilation[1]) + read_if(exists, offset, at + pixels)
+    return _place(down, f32(inputs[0])), _place(across, f32(inputs[1]))
+
+
+def _pixel_of(n, pixel, tap, outputs, taps):
+    """The deformed image's pixel of a tap of an output pixel."""
+    p, r = pixel // outputs[1], tap // taps[1]
+    q, s = pixel - p * outputs[1], tap - r * taps[1]
+    return ((n * outputs[0] + p) * taps[0] + r) * (outputs[1] * taps[1]) + q * taps[1] + s
+
+
+@kernel
+def deformed(T, masked):
+    """The deformed image; an element a thread.  ``share``: channels that have the same offsets."""
+
+    @block(THREADS, 4)
+    def loop(
+        x: Pointer, offset: FLOAT32, mask: FLOAT32, y: Pointer, size: int, channels: int, share: int,
+        outputs: Ints(2), inputs: Ints(2), taps: Ints(2), stride: Ints(2), padding: Ints(2), dilation: Ints(2),
+    ):  # fmt: skip
+        at = block_x() * THREADS + thread()
+        exists = at < size
+        c, rest = at % channels, at // channels
+        s, rest = rest % taps[1], rest // taps[1]
+        q, rest = rest % outputs[1], rest // outputs[1]
+        r, rest = rest % taps[0], rest // taps[0]
+        p, n = rest % outputs[0], rest // outputs[0]
+        all_taps, pixel = taps[0] * taps[1], p * outputs[1] + q
+        unit, units = c // share * all_taps + r * taps[1] + s, channels // share * all_taps
+        geometry = outputs, inputs, taps, stride, padding, dilation
+        down, across = _tap_at(exists, offset, n, pixel, unit, units, geometry)
+        height, width = f32(inputs[0]), f32(inputs[1])
+        total = f32(0.0)
+        for i in range(2):
+            row, by_row, _, in_row = tap_of(i, down, height)
+            for j in range(2):
+                column, by_column, _, in_column = tap_of(j, across, width)
+                place = ((n * inputs[0] + row) * inputs[1] + column) * channels + c
+                total = total + read_if(exists & in_row & in_column, x, place) * (by_row * by_column)
+        if masked:
+            total = total * read_if(exists, mask, (n * units + unit) * (outputs[0] * outputs[1]) + pixel)
+        write_if(exists, y, at, total)
+
+    return loop
+
+
+@kernel
+def offset_gradient(T, masked):
+    """Gradients of offset and mask from g, the deformed image's; a warp takes a tap of a pixel, its threads channels."""
+
+    @block(THREADS, 4)
+    def loop(
+        g: Pointer, x: Pointer, offset: FLOAT32, mask: FLOAT32, by_offset: FLOAT32, by_mask: FLOAT32,
+        size: int, channels: int, share: int,
+        outputs: Ints(2), inputs: Ints(2), taps: Ints(2), stride: Ints(2), padding: Ints(2), dilation: Ints(2),
+    ):  # fmt: skip
+        at, lane = block_x() * ROWS + thread() // WARP, thread() % WARP
+        exists = at < size
+        all_taps, pixels = taps[0] * taps[1], outputs[0] * outputs[1]
+        units = channels // share * all_taps
+        line, pixel = at // pixels, at % pixels
+        n, unit = line // units, line % units
+        geometry = outputs, inputs, taps, stride, padding, dilation
+        down, across = _tap_at(exists, offset, n, pixel, unit, units, geometry)
+        height, width = f32(inputs[0]), f32(inputs[1])
+        first = unit // all_taps * share
+        from_ = _pixel_of(n, pixel, unit % all_taps, outputs, taps) * channels + first
+        by_down, by_across, by_value = f32(0.0), f32(0.0), f32(0.0)
+        for i in range(2):
+            row, by_row, row_slope, in_row = tap_of(i, down, height)
+            for j in range(2):
+                column, by_column, column_slope, in_column = tap_of(j, across, width)
+                inside = exists & in_row & in_column
+                place = ((n * inputs[0] + row) * inputs[1] + column) * channels + first
+                product = f32(0.0)
+                for step in range((share + (WARP - 1)) // WARP):
+                    c = step * WARP + lane
+                    counts = inside & (c < share)
+                    product = product + read_if(counts, g, from_ + c) * read_if(counts, x, place + c)
+                by_down = by_down + product * row_slope * by_column
+                by_across = by_across + product * by_row * column_slope
+                by_value = by_value + product * by_row * by_column
+        by_down, by_across, by_value = sum_of_warp(by_down), sum_of_warp(by_across), sum_of_warp(by_value)
+        chosen = exists & (lane == 0)
+        if masked:
+            factor = read_if(exists, mask, at)
+            by_down, by_across = by_down * factor, by_across * factor
+            write_if(chosen, by_mask, at, by_value)
+        write_if(chosen, by_offset, line * 2 * pixels + pixel, by_down)
+        write_if(chosen, by_offset, (line * 2 + 1) * pixels + pixel, by_across)
+
+    return loop
+
+
+@kernel
+def sampled_gradient(T, masked):
+    """Gradient of x from g, the deformed image's; a range (block_y) of a channel's pixels a thread, in order."""
+
+    @block(THREADS, 4)
+    def loop(
+        g: Pointer, offset: FLOAT32, mask: FLOAT32, y: Pointer, planes: int, channels: int, share: int, run: int,
+        outputs: Ints(2), inputs: Ints(2), taps: Ints(2), stride: Ints(2), padding: Ints(2), dilation: Ints(2),
+    ):  # fmt: skip
+        plane = block_x() * THREADS + thread()
+        exists = plane < planes
+        all_taps, pixels, all_pixels = taps[0] * taps[1], outputs[0] * outputs[1], inputs[0] * inputs[1]
+        n, c = plane // channels, plane % channels
+        units = channels // share * all_taps
+        low = block_y() * run
+        high = minimum(low + run, all_pixels)
+        to = plane_at(plane, channels, all_pixels)
+        for before in range(run):
+            write_if(exists & (low + before < high), y, to + (low + before) * channels, 0.0)
+        geometry = outputs, inputs, taps, stride, padding, dilation
+        height, width = f32(inputs[0]), f32(inputs[1])
+        for pixel in range(pixels):
+            for tap in range(all_taps):
+                unit = c // share * all_taps + tap
+                down, across = _tap_at(exists, offset, n, pixel, unit, units, geometry)
+                slope = read_if(exists, g, _pixel_of(n, pixel, tap, outputs, taps) * channels + c)
+                if masked:
+                    slope = slope * read_if(exists, mask, (n * units + unit) * pixels + pixel)
+                for i in range(2):
+                    row, by_row, _, in_row = tap_of(i, down, height)
+                    for j in range(2):
+                        column, by_column, _, in_column = tap_of(j, across, width)
+                        place = row * inputs[1] + column
+                        own = exists & in_row & in_column & (place >= low) & (place < high)
+                        at = to + place * channels
+                        write_if(own, y, at, read_if(own, y, at) + slope * (by_row * by_column))
+
+    return loop
+
+
+# ------------------------------------------------------------------------------------------------ lowering
+
+
+class _Taps:
+    """What all steps of a deformable convolution know: its geometry, and the convolution of the deformed image."""
+
+    def __init__(self, program, node, x: Buffer, offset: Buffer, taps) -> None:
+        self.program, self.node, self.x, self.offset, self.taps = program, node, x, offset, tuple(taps)
+        self.share = x.channels // (offset.channels // (2 * math.prod(self.taps)))
+        attrs = node.attrs
+        geometry = (attrs[name] for name in ("stride", "padding", "dilation"))
+        self.geometry = (*offset.spatial, *x.spatial, *self.taps, *(n for pair in geometry for n in pair))
+
+    def image(self) -> Buffer:
+        """Room for the deformed image or its gradient."""
+        size = (n * taps for n, taps in zip(self.offset.spatial, self.taps, strict=True))
+        return buffer_for(
+            (self.x.batch, self.x.channels, *size), self.offset.dtype, BATCH, precision=self.program.precision
+        )
+
+    def deformed(self, mask: Buffer | None) -> Buffer:
+        """The deformed image; appends the step that makes it."""
+        y = self.image()
+        operands = (self.x, self.offset, mask or self.offset)
+        constants = (y.elements, y.channels, self.share, *self.geometry)
+        made = deformed(y.dtype, masked=mask is not None)
+        self.program.launch(made, ceil_div(y.elements, THREADS), operands, (y,), constants)
+        return y
+
+    def convolution(self, direction: str, x: Buffer, w: Buffer, y: Buffer, bias: Buffer | None = None) -> Convolution:
+        attrs = {"stride": self.taps, "padding": ((0, 0),) * 2, "dilation": (1, 1)}
+        attrs["groups"] = self.x.channels // w.shape[1]
+        return Convolution(self.program, direction, attrs, x, w, y, bias, self.node.flops)
+
+
+def _filter_layout(node, x, weight, direction: str) -> str:
+    return filter_layout(x.shape[1] // weight.shape[1], x.shape[1], weight.shape[0], 2, direction)
+
+
+def _layouts(node):
+    x, _, weight = node.inputs[:3]
+    return BATCH, PLAIN, _filter_layout(node, x, weight, FORWARD), PLAIN
+
+
+@lowering("deform_conv", inputs=_layouts, outputs=(BATCH,))
+def lower_deform_conv(program, node, inputs, outputs):
+    x, offset, weight, *rest = inputs
+    mask = rest.pop(0) if node.attrs["masked"] else None
+    taps = _Taps(program, node, x, offset, weight.shape[2:])
+    bias = rest[0] if rest else None
+    pass_step(taps.convolution(FORWARD, taps.deformed(mask), weight, outputs[0], bias))
+
+
+def _input_grads_layouts(node):
+    _, x, _, weight = node.inputs[:4]
+    return BATCH, BATCH, PLAIN, _filter_layout(node, x, weight, INPUT), PLAIN
+
+
+@lowering("deform_conv_input_grads", inputs=_input_grads_layouts, outputs=(BATCH, PLAIN))
+def lower_deform_conv_input_grads(program, node, inputs, outputs):
+    g, x, offset, weight, *rest = inputs
+    by_x, by_offset, *by_mask = outputs
+    taps = _Taps(program, node, x, offset, weight.shape[2:])
+    by_image = taps.image()
+    pass_step(taps.convolution(INPUT, g, weight, by_image))
+    masked = bool(rest)
+    mask = rest[0] if masked else offset  # without a mask its operands are still there, and not touched
+    size = offset.elements // 2
+    constants = (size, x.channels, taps.share, *taps.geometry)
+    made = offset_gradient(x.dtype, masked=masked)
+    results = (by_offset, by_mask[0] if masked else by_offset)
+    program.launch(made, ceil_div(size, ROWS), (by_image, x, offset, mask), results, constants)
+    planes, sums = x.batch * x.channels, program.sums_of(by_x)
+    ranges, run = ranges_of(planes, x.pixels)
+    constants = (planes, x.channels, taps.share, run, *taps.geometry)
+    made = sampled_gradient(x.dtype, masked=masked)
+    program.launch(made, (ceil_div(planes, THREADS), ranges), (by_image, offset, mask), (sums,), constants)
+    if sums is not by_x:
+        convert_step(program, sums, by_x)
+
+
+@lowering("deform_conv_weight_grad", inputs=(BATCH, BATCH, PLAIN), outputs=(PLAIN,))
+def lower_deform_conv_weight_grad(program, node, inputs, outputs):
+    g, x, offset, *rest = inputs
+    taps = _Taps(program, node, x, offset, outputs[0].shape[2:])
+    image = taps.deformed(rest[0] if rest else None)
+    weight_grad_step(taps.convolution(WEIGHTS, image, outputs[0], g))
