@@ -32,6 +32,7 @@ class Convolution:
     y: Any
     bias: Any = None
     flops: float = 0.0
+    pairs: Any = None  # of sparse convolutions: the rows of x that taps read, which no geometry gives
 
     @property
     def _has_geometry(self) -> bool:

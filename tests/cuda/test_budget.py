@@ -24,6 +24,7 @@ from numbaconv.kernels.cuda import (  # noqa: E402
     augment,
     channelwise,
     conv,
+    deform,
     depthwise,
     dropout,
     elementwise,
@@ -44,6 +45,7 @@ from numbaconv.kernels.cuda import (  # noqa: E402
     rownorm,
     sample,
     source,
+    sparse,
     stochastic_pool,
     update,
 )
@@ -76,25 +78,41 @@ def configurations():
         for i, sizes in enumerate(conv.TILES[group]):
             made = implicit_gemm.correlate(
                 OPERANDS[kind], result="float32", tile=(kind, *sizes), vector=width, width=4, volume=False,
-                phased=False, masked=True, activation=None, bias=False, residual=False, homes=(),
+                phased=False, masked=True, gathered=False, activation=None, bias=False, residual=False, homes=(),
             )  # fmt: skip
             yield f"correlate {kind} {sizes}", made, (product, by_depth, *MOVES), i == 0 and kind != "fp16"
         for i, sizes in enumerate(conv.WEIGHT_TILES[group]):
             made = implicit_gemm.correlate_weights(
-                OPERANDS[kind], tile=(kind, *sizes), g_vector=width, x_vector=width, width=4, volume=False
+                OPERANDS[kind], tile=(kind, *sizes), g_vector=width, x_vector=width, width=4, volume=False, gathered=False
             )
             yield f"correlate_weights {kind} {sizes}", made, (product, by_row, *MOVES), i == 0 and kind != "fp16"
         for i, tile in enumerate(conv.tiles_for(kind, True) if kind != "fp32" else ()):
             made = implicit_gemm.correlate(
                 OPERANDS[kind], result="float32", tile=tuple(tile), vector=width, width=4, volume=False,
-                phased=False, masked=True, activation=None, bias=False, residual=False, homes=(),
+                phased=False, masked=True, gathered=False, activation=None, bias=False, residual=False, homes=(),
             )  # fmt: skip
             yield f"correlate {tuple(tile)}", made, ("HGMMA", *MOVES), i == 0 and kind == "bf16"
+    yield from gathered()
     for transposed in (False, True):
         made = depthwise.depthwise("float32", width=4, transposed=transposed, activation=None, bias=False, homes=())
         yield f"depthwise {transposed}", made, ("LDG.E.128", "STG.E.128"), False
     yield "depthwise_weights", depthwise.depthwise_weights("float32", taps_h=5, taps_w=5), ("FFMA",), False
     yield from streams()
+
+
+def gathered():
+    """The products of sparse convolutions, as ``configurations``."""
+    kind, width = "tf32", CHUNK_BYTES // ITEMSIZE["tf32"]
+    made = implicit_gemm.correlate(
+        "float32", result="float32", tile=(kind, *conv.TILES["tensor"][0]), vector=width, width=4, volume=False,
+        phased=False, masked=False, gathered=True, activation=None, bias=True, residual=False, homes=(),
+    )  # fmt: skip
+    yield "correlate gathered", made, (PRODUCTS[kind][0], *MOVES), True
+    made = implicit_gemm.correlate_weights(
+        "float32", tile=(kind, *conv.WEIGHT_TILES["tensor"][0]), g_vector=width, x_vector=width, width=4, volume=False,
+        gathered=True,
+    )  # fmt: skip
+    yield "correlate_weights gathered", made, (PRODUCTS[kind][0], *MOVES), False
 
 
 def streams():
@@ -125,6 +143,7 @@ def singles():
         rownorm.weight_sums("float32", across=1), plane.scatter("float32", index="int32", add=True),
         stochastic_pool.stochastic_pool("float32"), sampled(sample.sampled_gradient, "bicubic"),
         fractional_pool.starts("float32", samples=False, shuffled=True, dimensions=3),
+        deform.sampled_gradient("float32", masked=True),
     ]  # fmt: skip
     seldom = [
         patches.unfold("float32", batch=True), patches.unfold("float32", batch=False),
@@ -139,7 +158,8 @@ def singles():
         *(sampled(of, mode) for of in (sample.grid_sample, sample.grid_gradient) for mode in sample.TAPS),
         *(sampled(sample.sampled_gradient, mode) for mode in ("nearest", "bilinear")),
         reorder.permute("int64"), reorder.convert("float32", width=4).taking([FLOAT32, OPERANDS["bf16"]]),
-        rearrange.move("float32", rank=6),
+        rearrange.move("float32", rank=6), sparse.sites_of_dense("float32", back=False),
+        *(of("float32", masked=True) for of in (deform.deformed, deform.offset_gradient)),
     ]  # fmt: skip
     for made in (*often, *seldom):
         yield made.label, made, (), made in often

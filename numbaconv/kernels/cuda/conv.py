@@ -165,7 +165,8 @@ def correlate_step(c: Convolution, residual=None) -> None:
     made = correlate(
         x.dtype, result=y.dtype.name, tile=tuple(tile), vector=copy_width(x.dtype.itemsize, depth, x.channels),
         width=store_width(columns, y.channels), volume=in_d > 1 or out_d > 1 or c.filter_size[0] > 1,
-        phased=phases > 1, masked=math.prod(c.filter_size) <= MASK_BITS, activation=c.activation,
+        phased=phases > 1, masked=c.pairs is None and math.prod(c.filter_size) <= MASK_BITS,
+        gathered=c.pairs is not None, activation=c.activation,
         bias=c.bias is not None, residual=residual is not None,
         homes=homes_of([(c.activation, ())]) if c.activation else (),
     )  # fmt: skip
@@ -176,9 +177,9 @@ def correlate_step(c: Convolution, residual=None) -> None:
         out_d, out_h, out_w, *(d[3] for d in dimensions),
     )  # fmt: skip
     grid = (ceil_div(rows, tile.rows) * ceil_div(columns, tile.columns), phases * c.groups)
-    # Without a bias or residual the operands are still there, and not read.
-    nothing = c.program.constant(np.zeros(1, np.float32))
-    inputs = (x, w, c.bias or nothing, residual or y, c.program.constant(table))
+    # Without a bias, a residual or pairs the operands are still there, and not read.
+    nothing, phase = c.program.constant(np.zeros(1, np.float32)), c.program.constant(table)
+    inputs = (x, w, c.bias or nothing, residual or y, phase, c.pairs or phase)
     c.program.launch(made, grid, inputs, (y,), constants, flops=c.flops)
 
 
@@ -214,13 +215,16 @@ def add_parts(T):
     return loop
 
 
+def add_parts_step(program, partial: Buffer, parts: int, w: Buffer, inputs: int, taps: int) -> None:
+    """Append the sum of parts of a gradient of so many inputs and taps for each output."""
+    constants = (parts, w.elements, inputs, taps)
+    program.launch(add_parts(w.dtype), ceil_div(w.elements, THREADS), (partial,), (w,), constants)
+
+
 def weight_step(c: Convolution) -> None:
     """Append the launches of a weight gradient: partial sums of parts of the pixels, and their sum."""
     partial, parts = (depthwise_weight_parts if serves_weights(c) else weight_parts)(c)
-    depth, taps = c.x.channels // c.groups, math.prod(c.filter_size)
-    size = c.y.channels * taps * depth
-    grid = ceil_div(size, THREADS)
-    c.program.launch(add_parts(c.w.dtype), grid, (partial,), (c.w,), (parts, size, depth, taps))
+    add_parts_step(c.program, partial, parts, c.w, c.x.channels // c.groups, math.prod(c.filter_size))
 
 
 def weight_parts(c: Convolution):
@@ -245,14 +249,16 @@ def weight_parts(c: Convolution):
     made = correlate_weights(
         x.dtype, tile=tuple(tile), g_vector=copy_width(x.dtype.itemsize, outputs, g.channels),
         x_vector=copy_width(x.dtype.itemsize, depth, x.channels), width=store_width(columns),
-        volume=in_d > 1 or size_d > 1 or c.filter_size[0] > 1,
+        volume=in_d > 1 or size_d > 1 or c.filter_size[0] > 1, gathered=c.pairs is not None,
     )  # fmt: skip
     constants = (
         pixels, part_steps * tile.depth, outputs, depth, g.channels, x.channels, g.channels * columns,
         in_d, in_h, in_w, *c.stride, *c.before, *c.dilation, *c.filter_size, size_d, size_h, size_w,
         *divide(size_d), *divide(size_h), *divide(size_w),
     )  # fmt: skip
-    c.program.launch(made, (blocks, c.groups, parts), (g, x), (partial,), constants, flops=c.flops)
+    nothing = c.program.constant(np.zeros(1, np.int32))
+    inputs = (g, x, c.pairs or nothing)
+    c.program.launch(made, (blocks, c.groups, parts), inputs, (partial,), constants, flops=c.flops)
     return partial, parts
 
 

@@ -106,14 +106,15 @@ def make_store(tile: Tile, width: int, activation: str | None, bias: bool, resid
 
 
 @kernel
-def correlate(T, result, tile, vector, width, volume, phased, masked, activation, bias, residual, homes):
+def correlate(T, result, tile, vector, width, volume, phased, masked, gathered, activation, bias, residual, homes):
     """A block: a tile of output pixels and channels, of a group and a phase (block_y).
 
     Memory: x [pixel][``x_pitch`` channels], w [output channel][tap][input channel], y [pixel][``y_pitch`` channels].  A
     group takes ``depth`` channels of x and gives ``columns`` of y.  ``result`` is the dtype of y and the residual, T
     that of x and w.  ``vector``: elements that a copy takes; ``width``: results that a thread writes at once.
     ``volume``: three dimensions, not two.  ``phased``: more than one phase. ``masked``: at most ``MASK_BITS`` taps;
-    then a bit for each says whether it meets the input, for a row of a copy.
+    then a bit for each says whether it meets the input, for a row of a copy.  ``gathered``: tap t of row m reads the
+    pixel ``pairs[t][m]`` of the ``in_w`` there are, none if there is no such one.
     """
     Result, tile = Pointer(result), Tile(*tile)
     multiply, spread = make_tile(tile, by_row=False)
@@ -134,7 +135,7 @@ def correlate(T, result, tile, vector, width, volume, phased, masked, activation
 
     @block(tile.threads, tile.resident, tile.shared_bytes, "a" if wgmma else "")
     def loop(
-        x: Pointer, w: Pointer, bias_at: FLOAT32, residual_at: Result, table: INT32, y: Result,
+        x: Pointer, w: Pointer, bias_at: FLOAT32, residual_at: Result, table: INT32, pairs: INT32, y: Result,
         phases: int, depth: int, columns: int, x_pitch: int, y_pitch: int,
         in_d: int, in_h: int, in_w: int, index_d: int, index_h: int, index_w: int,
         stride_d: int, stride_h: int, stride_w: int, w_group: int, w_row: int, w_d: int, w_h: int, w_w: int,
@@ -158,18 +159,21 @@ def correlate(T, result, tile, vector, width, volume, phased, masked, activation
             planes, heights, widths = integers(left_copies), integers(left_copies), integers(left_copies)
             for i in range(left_copies):
                 row = first_row + line + i * line_step
-                q, left = row % size_w, row // size_w
-                p, left = left % size_h, left // size_h
-                h = p * index_h + read(table, phase + START + 1)
-                v = q * index_w + read(table, phase + START + 2)
-                d = i32(0)
-                if volume:
-                    d = (left % size_d) * index_d + read(table, phase + START)
-                    left = (left // size_d) * in_d + d
-                put(base, i, ((left * in_h + h) * in_w + v) * x_pitch + group * depth)
-                put(planes, i, d)
-                put(heights, i, where(row < all_rows, h, FAR_AWAY))
-                put(widths, i, v)
+                if gathered:
+                    put(base, i, row)
+                else:
+                    q, left = row % size_w, row // size_w
+                    p, left = left % size_h, left // size_h
+                    h = p * index_h + read(table, phase + START + 1)
+                    v = q * index_w + read(table, phase + START + 2)
+                    d = i32(0)
+                    if volume:
+                        d = (left % size_d) * index_d + read(table, phase + START)
+                        left = (left // size_d) * in_d + d
+                    put(base, i, ((left * in_h + h) * in_w + v) * x_pitch + group * depth)
+                    put(planes, i, d)
+                    put(heights, i, where(row < all_rows, h, FAR_AWAY))
+                    put(widths, i, v)
             if masked:
                 bit = i32(0)
                 for f in range(taps_d):
@@ -220,7 +224,14 @@ def correlate(T, result, tile, vector, width, volume, phased, masked, activation
                         w_e_at += d_e * w_d
                     bit = tap_e & (MASK_BITS - 1)
                     for i in range(left_copies):
-                        if masked:
+                        from_ = take(base, i) + x_at
+                        if gathered:
+                            row = take(base, i)
+                            ok = inside & (row < all_rows)
+                            pixel = read_if(ok, pairs, tap_e * all_rows + row)
+                            ok = ok & (pixel >= 0) & (pixel < in_w)
+                            from_ = pixel * x_pitch + (group * depth + c_e)
+                        elif masked:
                             ok = inside & (((take(masks, i) >> bit) & 1) == 1)
                         else:
                             h, v = take(heights, i) + down, take(widths, i) + right
@@ -228,7 +239,7 @@ def correlate(T, result, tile, vector, width, volume, phased, masked, activation
                             if volume:
                                 d = take(planes, i) + d_e * stride_d
                                 ok = ok & (d >= 0) & (d < in_d)
-                        copy(to + (i * line_step * ROW_BYTES + e * piece_bytes), ok, x, take(base, i) + x_at)
+                        copy(to + (i * line_step * ROW_BYTES + e * piece_bytes), ok, x, from_)
                     for i in range(right_copies):
                         ok = inside & (column + i * line_step < columns)
                         copy(to + (left_bytes + i * line_step * ROW_BYTES + e * piece_bytes), ok, w, w_e_at)
@@ -291,11 +302,12 @@ def correlate(T, result, tile, vector, width, volume, phased, masked, activation
 
 
 @kernel
-def correlate_weights(T, tile, g_vector, x_vector, width, volume):
+def correlate_weights(T, tile, g_vector, x_vector, width, volume, gathered):
     """A block: a tile of output channels, and of taps and input channels, of a part of the pixels and a group.
 
     block_y: group, block_z: part.  Memory: g [pixel][``g_pitch``], x [pixel][``x_pitch``], sums [part][all output
-    channels][tap][``depth``].  A pixel's position comes from its number by multiplication (``make_divide``).
+    channels][tap][``depth``].  A pixel's position comes from its number by multiplication (``conv.divide``).
+    ``gathered``: pairs as in ``correlate``.
     """
     tile = Tile(*tile)
     multiply, spread = make_tile(tile, by_row=True)
@@ -317,7 +329,7 @@ def correlate_weights(T, tile, g_vector, x_vector, width, volume):
 
     @block(tile.threads, tile.resident, tile.shared_bytes)
     def loop(
-        g: Pointer, x: Pointer, partial: FLOAT32,
+        g: Pointer, x: Pointer, pairs: INT32, partial: FLOAT32,
         pixels: int, part_pixels: int, outputs: int, depth: int, g_pitch: int, x_pitch: int, part_size: int,
         in_d: int, in_h: int, in_w: int, stride_d: int, stride_h: int, stride_w: int,
         pad_d: int, pad_h: int, pad_w: int, dilation_d: int, dilation_h: int, dilation_w: int,
@@ -346,7 +358,10 @@ def correlate_weights(T, tile, g_vector, x_vector, width, volume):
             down, front = tap * dilation_h - pad_h, i32(0)
             if volume:
                 down, front = (tap % taps_h) * dilation_h - pad_h, (tap // taps_h) * dilation_d - pad_d
-            put(offsets, e, ((front * in_h + down) * in_w + right) * x_pitch + group * depth + c)
+            if gathered:
+                put(offsets, e, group * depth + c)
+            else:
+                put(offsets, e, ((front * in_h + down) * in_w + right) * x_pitch + group * depth + c)
             put(fronts, e, front)
             put(downs, e, where(column < columns, down, FAR_AWAY))
             put(rights, e, right)
@@ -372,21 +387,27 @@ def correlate_weights(T, tile, g_vector, x_vector, width, volume):
             for i in range(x_copies):
                 line = x_first + i * x_step
                 m = first + line
-                left = high_product(m * 2, factor_w) >> shift_w
-                q = m - left * size_w
-                n = high_product(left * 2, factor_h) >> shift_h
-                p = left - n * size_h
-                d = i32(0)
-                if volume:
-                    left = n
-                    n = high_product(left * 2, factor_d) >> shift_d
-                    d = (left - n * size_d) * stride_d
-                    n = n * in_d + d
-                p, q = p * stride_h, q * stride_w
-                x_at = ((n * in_h + p) * in_w + q) * x_pitch
+                p, q, d, x_at = i32(0), i32(0), i32(0), i32(0)
+                if not gathered:
+                    left = high_product(m * 2, factor_w) >> shift_w
+                    q = m - left * size_w
+                    n = high_product(left * 2, factor_h) >> shift_h
+                    p = left - n * size_h
+                    if volume:
+                        left = n
+                        n = high_product(left * 2, factor_d) >> shift_d
+                        d = (left - n * size_d) * stride_d
+                        n = n * in_d + d
+                    p, q = p * stride_h, q * stride_w
+                    x_at = ((n * in_h + p) * in_w + q) * x_pitch
                 for e in range(x_pieces):
                     h, v = p + take(downs, e), q + take(rights, e)
-                    ok = (m < end) & (h >= 0) & (h < in_h) & (v >= 0) & (v < in_w)
+                    if gathered:  # ``v`` is the tap
+                        ok = (m < end) & (h >= 0)
+                        v = read_if(ok, pairs, v * pixels + m)
+                        ok, x_at = ok & (v >= 0) & (v < in_w), v * x_pitch
+                    else:
+                        ok = (m < end) & (h >= 0) & (h < in_h) & (v >= 0) & (v < in_w)
                     if volume:
                         f = d + take(fronts, e)
                         ok = ok & (f >= 0) & (f < in_d)

@@ -1,10 +1,11 @@
 """Reorders: between NumPy's order, NHWC and filters; copies; one number everywhere."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from .compiler import NUMBERS, Pointer, block, kernel
+from .compiler import NUMBERS, Ints, Pointer, block, kernel
 from .intrinsics import (
     barrier,
     block_x,
@@ -54,13 +55,13 @@ def permute(T):
     """target[i][j][k] = source at i, j, k times its strides; an element a thread."""
 
     @block(THREADS, 8)
-    def loop(source: Pointer, target: Pointer, n: int, rows: int, columns: int, s_i: int, s_j: int, s_k: int):
+    def loop(source: Pointer, target: Pointer, n: int, rows: int, columns: int, strides: Ints(3)):
         at = block_x() * THREADS + thread()
         line = at // columns
         k, i = at % columns, line // rows
         j = line % rows
         inside = at < n
-        write_if(inside, target, at, read_if(inside, source, i * s_i + j * s_j + k * s_k))
+        write_if(inside, target, at, read_if(inside, source, i * strides[0] + j * strides[1] + k * strides[2]))
 
     return loop
 
@@ -72,10 +73,11 @@ def transpose_step(program, source: Buffer, target: Buffer, batch: int, rows: in
         program.launch(transpose(source.dtype), grid, (source,), (target,), (rows, columns))
     else:
         strides = (rows * columns, 1, columns)
-        _permute(program, source, target, (batch, columns, rows), strides)
+        permute_step(program, source, target, (batch, columns, rows), strides)
 
 
-def _permute(program, source, target, sizes, strides) -> None:
+def permute_step(program, source: Buffer, target: Buffer, sizes: Sequence[int], strides: Sequence[int]) -> None:
+    """Append the step that brings three dimensions of ``sizes``, which lie ``strides`` apart, into C order."""
     n = math.prod(sizes)
     program.launch(permute(source.dtype), ceil_div(n, THREADS), (source,), (target,), (n, *sizes[1:], *strides))
 
@@ -91,7 +93,7 @@ def reorder_step(program, source: Buffer, target: Buffer) -> None:
         outputs, inputs = target.shape[:2]
         taps = math.prod(target.shape[2:])
         if target.layout == FILTER_TRANSPOSED:  # [in][taps][out]
-            _permute(program, source, target, (inputs, taps, outputs), (taps, 1, inputs * taps))
+            permute_step(program, source, target, (inputs, taps, outputs), (taps, 1, inputs * taps))
         else:
             transpose_step(program, source, target, outputs, inputs, taps)
 
@@ -164,4 +166,4 @@ def zero_step(program, target: Buffer) -> None:
     program.launch(fill(dtype), ceil_div(words, THREADS), (zero,), (target,), (words,))
 
 
-__all__ = ["convert_step", "copy_step", "fill_step", "reorder_step", "transpose_step", "zero_step"]
+__all__ = ["convert_step", "copy_step", "fill_step", "permute_step", "reorder_step", "transpose_step", "zero_step"]
