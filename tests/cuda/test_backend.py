@@ -102,18 +102,26 @@ def test_all_kernels_of_an_operator_compile(name: str) -> None:
 
 
 WITH_GRADIENTS = (
-    "add", "avg_pool2d", "batch_norm", "concat", "conv2d", "cross_entropy", "deform_conv2d", "fold",
-    "fractional_max_pool2d", "gelu",
-    "glu", "grid_sample", "group_norm", "instance_norm", "layer_norm", "linear", "local_response_norm", "lp_pool2d",
-    "max_pool2d", "max_unpool2d", "maxout", "nll_loss", "pad", "relu", "softplus", "stochastic_pool2d", "tanh",
-    "unfold",
+    "add", "avg_pool2d", "batch_norm", "concat", "conv2d", "cross_entropy", "fold", "fractional_max_pool2d", "gelu",
+    "glu", "group_norm", "instance_norm", "layer_norm", "linear", "local_response_norm", "lp_pool2d", "max_pool2d",
+    "max_unpool2d", "maxout", "nll_loss", "pad", "relu", "softplus", "stochastic_pool2d", "tanh", "unfold",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", WITH_GRADIENTS)
-def test_gradients_are_the_cpus(name: str) -> None:
-    arguments = make_arguments(name, FUNCTIONS[name].cases[0], np.float32)
-    assert_same_gradients(*compiled(name, arguments))
+#: Functions whose examples go different ways.
+IN_ALL_CASES = ("deform_conv2d", "grid_sample", "sparse_conv", "sparse_from_dense", "sparse_to_dense")
+
+
+@pytest.mark.parametrize(
+    "name, case",
+    [
+        pytest.param(name, case, id=f"{name}-{i}")
+        for name in (*WITH_GRADIENTS, *IN_ALL_CASES)
+        for i, case in enumerate(FUNCTIONS[name].cases[: None if name in IN_ALL_CASES else 1])
+    ],
+)
+def test_gradients_are_the_cpus(name: str, case: Any) -> None:
+    assert_same_gradients(*compiled(name, make_arguments(name, case, np.float32)))
 
 
 def assert_same_gradients(

@@ -12,10 +12,9 @@ import math
 from ..convolution import FORWARD, INPUT, WEIGHTS, Convolution
 from .compiler import FLOAT32, Ints, Pointer, block, kernel
 from .conv import filter_layout, pass_step, weight_grad_step
-from .intrinsics import block_x, block_y, f32, minimum, read_if, thread, where, write_if
+from .intrinsics import block_x, f32, read_if, thread, where, write_if
 from .lowering import BATCH, PLAIN, Buffer, buffer_for, ceil_div, lowering
-from .plane import plane_at, ranges_of
-from .reorder import convert_step
+from .plane import add_in_range, clear_range, range_of, ranges_step
 from .sample import taps_of
 from .warp import WARP, sum_of_warp
 
@@ -88,7 +87,7 @@ def deformed(T, masked):
 
 @kernel
 def offset_gradient(T, masked):
-    """Gradients of offset and mask from g, the deformed image's; a warp takes a tap of a pixel, its threads channels."""
+    """Gradients of offset and mask from g, the deformed image's; a warp takes a tap of a pixel."""
 
     @block(THREADS, 4)
     def loop(
@@ -136,23 +135,18 @@ def offset_gradient(T, masked):
 
 @kernel
 def sampled_gradient(T, masked):
-    """Gradient of x from g, the deformed image's; a range (block_y) of a channel's pixels a thread, in order."""
+    """Gradient of x from g, the deformed image's; a thread takes a range of a channel's pixels."""
 
     @block(THREADS, 4)
     def loop(
-        g: Pointer, offset: FLOAT32, mask: FLOAT32, y: Pointer, planes: int, channels: int, share: int, run: int,
+        g: Pointer, offset: FLOAT32, mask: FLOAT32, y: Pointer, planes: int, channels: int, run: int, share: int,
         outputs: Ints(2), inputs: Ints(2), taps: Ints(2), stride: Ints(2), padding: Ints(2), dilation: Ints(2),
     ):  # fmt: skip
-        plane = block_x() * THREADS + thread()
-        exists = plane < planes
-        all_taps, pixels, all_pixels = taps[0] * taps[1], outputs[0] * outputs[1], inputs[0] * inputs[1]
+        plane, exists, first, low, high = range_of(planes, channels, run, inputs[0] * inputs[1])
+        clear_range(exists, y, first, channels, low, high, run)
         n, c = plane // channels, plane % channels
+        all_taps, pixels = taps[0] * taps[1], outputs[0] * outputs[1]
         units = channels // share * all_taps
-        low = block_y() * run
-        high = minimum(low + run, all_pixels)
-        to = plane_at(plane, channels, all_pixels)
-        for before in range(run):
-            write_if(exists & (low + before < high), y, to + (low + before) * channels, 0.0)
         geometry = outputs, inputs, taps, stride, padding, dilation
         height, width = f32(inputs[0]), f32(inputs[1])
         for pixel in range(pixels):
@@ -166,10 +160,8 @@ def sampled_gradient(T, masked):
                     row, by_row, _, in_row = tap_of(i, down, height)
                     for j in range(2):
                         column, by_column, _, in_column = tap_of(j, across, width)
-                        place = row * inputs[1] + column
-                        own = exists & in_row & in_column & (place >= low) & (place < high)
-                        at = to + place * channels
-                        write_if(own, y, at, read_if(own, y, at) + slope * (by_row * by_column))
+                        place, v = row * inputs[1] + column, slope * (by_row * by_column)
+                        add_in_range(exists & in_row & in_column, y, first, channels, low, high, place, v)
 
     return loop
 
@@ -246,13 +238,8 @@ def lower_deform_conv_input_grads(program, node, inputs, outputs):
     made = offset_gradient(x.dtype, masked=masked)
     results = (by_offset, by_mask[0] if masked else by_offset)
     program.launch(made, ceil_div(size, ROWS), (by_image, x, offset, mask), results, constants)
-    planes, sums = x.batch * x.channels, program.sums_of(by_x)
-    ranges, run = ranges_of(planes, x.pixels)
-    constants = (planes, x.channels, taps.share, run, *taps.geometry)
-    made = sampled_gradient(x.dtype, masked=masked)
-    program.launch(made, (ceil_div(planes, THREADS), ranges), (by_image, offset, mask), (sums,), constants)
-    if sums is not by_x:
-        convert_step(program, sums, by_x)
+    made, constants = sampled_gradient(x.dtype, masked=masked), (taps.share, *taps.geometry)
+    ranges_step(program, made, (by_image, offset, mask), by_x, x.channels, constants, node.flops)
 
 
 @lowering("deform_conv_weight_grad", inputs=(BATCH, BATCH, PLAIN), outputs=(PLAIN,))

@@ -1,8 +1,10 @@
 """Numbers put to and taken from places of their planes.
 
 Who scatters would need atomic additions, whose order differs from run to run.  So each thread has a range of a plane's
-pixels of its own, looks at all places of the plane, and puts there what falls into its range, in order.
+pixels of its own, looks at all places of the plane, and adds up what falls into its range, in order.
 """
+
+from collections.abc import Sequence
 
 from .compiler import INT32, INT64, Pointer, block, kernel
 from .intrinsics import block_x, block_y, minimum, read_if, thread, write_if
@@ -15,40 +17,64 @@ THREADS = 256
 BUSY, MOST_RANGES = 1 << 18, 32
 
 
-def ranges_of(planes: int, pixels: int) -> tuple[int, int]:
-    """(ranges, pixels of one): what a plane is cut into, so that enough threads have something to do."""
-    ranges = max(1, min(MOST_RANGES, ceil_div(BUSY, max(planes, 1)), pixels))
-    run = ceil_div(pixels, ranges)
-    return ceil_div(pixels, max(run, 1)), run
-
-
 def plane_at(plane, line, pixels):
     """Where a plane's first pixel lies; the next ones are ``line`` apart (1 in NumPy's order, the channels in NHWC)."""
     image = plane // line
     return image * pixels * line + (plane - image * line)
 
 
+def range_of(planes, line, run, pixels):
+    """This thread's plane and whether there is one; where that begins, and the range [low, high) of its pixels."""
+    plane, low = block_x() * THREADS + thread(), block_y() * run
+    return plane, plane < planes, plane_at(plane, line, pixels), low, minimum(low + run, pixels)
+
+
+def clear_range(exists, y, first, line, low, high, run):
+    """Write zeros into a thread's range."""
+    for before in range(run):
+        write_if(exists & (low + before < high), y, first + (low + before) * line, 0.0)
+
+
+def add_in_range(counts, y, first, line, low, high, pixel, v):
+    """Add v at a pixel, if it is one of the thread's range."""
+    own = counts & (pixel >= low) & (pixel < high)
+    at = first + pixel * line
+    write_if(own, y, at, read_if(own, y, at) + v)
+
+
+def ranges_step(
+    program, made, operands: Sequence[Buffer], y: Buffer, line: int, constants: Sequence[int], flops: float
+) -> None:
+    """Append the launch of a kernel whose threads take ranges of planes of y.
+
+    It reads operands, y, the number of planes, ``line``, pixels of a range, and constants.
+    """
+    planes = y.batch * y.channels
+    ranges = max(1, min(MOST_RANGES, ceil_div(BUSY, max(planes, 1)), y.pixels))
+    run = max(1, ceil_div(y.pixels, ranges))
+    sums = program.sums_of(y)
+    grid = (ceil_div(planes, THREADS), ceil_div(y.pixels, run))
+    program.launch(made, grid, operands, (sums,), (planes, line, run, *constants), flops)
+    if sums is not y:
+        convert_step(program, sums, y)
+
+
 @kernel
 def scatter(T, index, add):
-    """Values at (``add``: added at) their places, zeros elsewhere; a range (block_y) of a plane's pixels a thread."""
+    """Values at (``add``: added at) their places, zeros elsewhere."""
     kind = Pointer(index)
 
     @block(THREADS, 4)
-    def loop(values: Pointer, indices: kind, y: Pointer, planes: int, line: int, count: int, pixels: int, run: int):
-        plane = block_x() * THREADS + thread()
-        inside = plane < planes
-        low = block_y() * run
-        high = minimum(low + run, pixels)
-        from_, to = plane_at(plane, line, count), plane_at(plane, line, pixels)
-        for before in range(run):
-            write_if(inside & (low + before < high), y, to + (low + before) * line, 0.0)
+    def loop(values: Pointer, indices: kind, y: Pointer, planes: int, line: int, run: int, count: int, pixels: int):
+        plane, exists, first, low, high = range_of(planes, line, run, pixels)
+        clear_range(exists, y, first, line, low, high, run)
+        from_ = plane_at(plane, line, count)
         for i in range(count):
-            place = read_if(inside, indices, from_ + line * i)
-            own = inside & (place >= low) & (place < high)
-            v = read_if(own, values, from_ + line * i)
+            place, v = read_if(exists, indices, from_ + line * i), read_if(exists, values, from_ + line * i)
             if add:
-                v = v + read_if(own, y, to + place * line)
-            write_if(own, y, to + place * line, v)
+                add_in_range(exists, y, first, line, low, high, place, v)
+            else:
+                write_if(exists & (place >= low) & (place < high), y, first + place * line, v)
 
     return loop
 
@@ -78,14 +104,8 @@ def line_of(*buffers: Buffer) -> int:
 @lowering("plane_put", "plane_add", inputs=(SAME,), outputs=(SAME,))
 def lower_scatter(program, node, inputs, outputs):
     (values, indices), y = inputs, outputs[0]
-    add, planes = node.op.name == "plane_add", y.batch * y.channels
-    ranges, run = ranges_of(planes, y.pixels)
-    sums = program.sums_of(y) if add else y
-    constants = (planes, line_of(values, indices, y), values.pixels, y.pixels, run)
-    made = scatter(y.dtype, index=indices.dtype.name, add=add)
-    program.launch(made, (ceil_div(planes, THREADS), ranges), inputs, (sums,), constants, node.flops)
-    if sums is not y:
-        convert_step(program, sums, y)
+    made = scatter(y.dtype, index=indices.dtype.name, add=node.op.name == "plane_add")
+    ranges_step(program, made, inputs, y, line_of(values, indices, y), (values.pixels, y.pixels), node.flops)
 
 
 @lowering("plane_pick", inputs=(SAME,), outputs=(SAME,))

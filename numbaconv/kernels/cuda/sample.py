@@ -6,11 +6,10 @@ pixels and in the order of the samples, as in ``plane.py``.
 
 from ..cpu.geometry import three
 from .compiler import FLOAT32, Ints, Pointer, block, kernel
-from .intrinsics import block_x, block_y, f32, i32, maximum, minimum, read_if, thread, where, write_if
+from .intrinsics import block_x, f32, i32, maximum, minimum, read_if, thread, where, write_if
 from .lowering import BATCH, PLAIN, ceil_div, lowering
 from .math import absolute, floor, nearest
-from .plane import plane_at, ranges_of
-from .reorder import convert_step
+from .plane import add_in_range, clear_range, plane_at, range_of, ranges_step
 from .warp import WARP, sum_of_warp
 
 THREADS = 256
@@ -179,26 +178,22 @@ def grid_gradient(T, mode, padding, align_corners, volume):
 
 @kernel
 def sampled_gradient(T, mode, padding, align_corners, volume):
-    """Gradient of x; a thread takes a range (block_y) of a plane's pixels and adds up what falls there, in order."""
+    """Gradient of x; a thread takes a range of a plane's pixels."""
     place_of, tap_of = taps_of(mode, padding, align_corners)
     taps, dimensions = TAPS[mode], 3 if volume else 2
     planes = taps if volume else 1
 
     @block(THREADS, 4)
     def loop(
-        g: Pointer, grid: FLOAT32, y: Pointer, count: int, line: int, pixels: int, run: int, sizes: Ints(3)
+        g: Pointer, grid: FLOAT32, y: Pointer, all_planes: int, line: int, run: int, pixels: int, sizes: Ints(3)
     ):
-        own_plane = block_x() * THREADS + thread()
-        exists = own_plane < count
-        depth, height, width = f32(sizes[0]), f32(sizes[1]), f32(sizes[2])
         all_pixels = sizes[0] * sizes[1] * sizes[2]
-        low = block_y() * run
-        high = minimum(low + run, all_pixels)
-        from_, to = plane_at(own_plane, line, pixels), plane_at(own_plane, line, all_pixels)
-        for before in range(run):
-            write_if(exists & (low + before < high), y, to + (low + before) * line, 0.0)
+        own, exists, start, low, high = range_of(all_planes, line, run, all_pixels)
+        clear_range(exists, y, start, line, low, high, run)
+        from_ = plane_at(own, line, pixels)
+        depth, height, width = f32(sizes[0]), f32(sizes[1]), f32(sizes[2])
         for p in range(pixels):
-            first = (own_plane // line * pixels + p) * dimensions
+            first = (own // line * pixels + p) * dimensions
             across = place_of(read_if(exists, grid, first), width)
             down = place_of(read_if(exists, grid, first + 1), height)
             behind = place_of(read_if(exists & volume, grid, first + 2), depth)
@@ -211,11 +206,10 @@ def sampled_gradient(T, mode, padding, align_corners, volume):
                     row, by_row, _, in_row = tap_of(j, down, height)
                     for k in range(taps):
                         column, by_column, _, in_column = tap_of(k, across, width)
+                        counts = exists & in_plane & in_row & in_column
                         pixel = (plane * sizes[1] + row) * sizes[2] + column
-                        own = exists & in_plane & in_row & in_column & (pixel >= low) & (pixel < high)
-                        at = to + pixel * line
-                        v = read_if(own, y, at) + slope * (by_plane * by_row * by_column)
-                        write_if(own, y, at, v)
+                        v = slope * (by_plane * by_row * by_column)
+                        add_in_range(counts, y, start, line, low, high, pixel, v)
 
     return loop
 
@@ -242,13 +236,9 @@ def lower_grid_sample_grads(program, node, inputs, outputs):
     g, x, grid = inputs
     by_x, by_grid = outputs
     options, sizes = _options(node, grid), three(x.spatial, 1)
-    samples, planes = g.batch * g.pixels, x.batch * x.channels
-    constants = (samples, g.channels, g.pixels, *sizes)
+    samples = g.batch * g.pixels
     made = grid_gradient(g.dtype, **options)
+    constants = (samples, g.channels, g.pixels, *sizes)
     program.launch(made, ceil_div(samples, ROWS), inputs, (by_grid,), constants, node.flops)
-    ranges, run = ranges_of(planes, x.pixels)
-    sums = program.sums_of(by_x)
-    made, constants = sampled_gradient(g.dtype, **options), (planes, x.channels, g.pixels, run, *sizes)
-    program.launch(made, (ceil_div(planes, THREADS), ranges), (g, grid), (sums,), constants, node.flops)
-    if sums is not by_x:
-        convert_step(program, sums, by_x)
+    made = sampled_gradient(g.dtype, **options)
+    ranges_step(program, made, (g, grid), by_x, x.channels, (g.pixels, *sizes), node.flops)

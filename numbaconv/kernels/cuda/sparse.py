@@ -1,4 +1,4 @@
-"""Sparse convolution: matrix products whose rows are gathered by the rulebook, as those of ``conv.py`` are by geometry."""
+"""Sparse convolution: the matrix products of ``conv.py``, whose rows are gathered by a rulebook here."""
 
 from dataclasses import dataclass, replace
 
