@@ -71,50 +71,45 @@ FORBIDDEN = ("DADD", "DMUL", "DFMA", "F2F.F64", "LDL", "STL")
 MOVES = ("LDGSTS.E.BYPASS.128", "STG.E.128")
 
 
+def product(kind, tile, gathered=False):
+    """A forward pass's matrix product, with copies and stores as wide as can be."""
+    return implicit_gemm.correlate(
+        OPERANDS[kind], result="float32", tile=tuple(tile), vector=CHUNK_BYTES // ITEMSIZE[kind], width=4,
+        volume=False, phased=False, masked=not gathered, gathered=gathered, activation=None, bias=False,
+        residual=False, homes=(),
+    )  # fmt: skip
+
+
+def weight_product(kind, tile, gathered=False):
+    """The same of a weight gradient."""
+    width = CHUNK_BYTES // ITEMSIZE[kind]
+    return implicit_gemm.correlate_weights(
+        OPERANDS[kind], tile=tile, g_vector=width, x_vector=width, width=4, volume=False, gathered=gathered
+    )
+
+
 def configurations():
     """(name, kernel, instructions it must have, whether the test takes part in every run)"""
-    for kind, (product, by_depth, by_row) in PRODUCTS.items():
-        group, width = "fp32" if kind == "fp32" else "tensor", CHUNK_BYTES // ITEMSIZE[kind]
+    for kind, (instruction, by_depth, by_row) in PRODUCTS.items():
+        group, first = "fp32" if kind == "fp32" else "tensor", kind != "fp16"
         for i, sizes in enumerate(conv.TILES[group]):
-            made = implicit_gemm.correlate(
-                OPERANDS[kind], result="float32", tile=(kind, *sizes), vector=width, width=4, volume=False,
-                phased=False, masked=True, gathered=False, activation=None, bias=False, residual=False,
-                homes=(),
-            )  # fmt: skip
-            yield f"correlate {kind} {sizes}", made, (product, by_depth, *MOVES), i == 0 and kind != "fp16"
+            made = product(kind, (kind, *sizes))
+            yield f"correlate {kind} {sizes}", made, (instruction, by_depth, *MOVES), i == 0 and first
         for i, sizes in enumerate(conv.WEIGHT_TILES[group]):
-            made = implicit_gemm.correlate_weights(
-                OPERANDS[kind], tile=(kind, *sizes), g_vector=width, x_vector=width, width=4, volume=False, gathered=False
-            )
-            yield f"correlate_weights {kind} {sizes}", made, (product, by_row, *MOVES), i == 0 and kind != "fp16"
+            made = weight_product(kind, (kind, *sizes))
+            yield f"correlate_weights {kind} {sizes}", made, (instruction, by_row, *MOVES), i == 0 and first
         for i, tile in enumerate(conv.tiles_for(kind, True) if kind != "fp32" else ()):
-            made = implicit_gemm.correlate(
-                OPERANDS[kind], result="float32", tile=tuple(tile), vector=width, width=4, volume=False,
-                phased=False, masked=True, gathered=False, activation=None, bias=False, residual=False,
-                homes=(),
-            )  # fmt: skip
-            yield f"correlate {tuple(tile)}", made, ("HGMMA", *MOVES), i == 0 and kind == "bf16"
-    yield from gathered()
+            yield f"correlate {tuple(tile)}", product(kind, tile), ("HGMMA", *MOVES), i == 0 and kind == "bf16"
+    # those of sparse convolutions
+    needed, tile = (PRODUCTS["tf32"][0], *MOVES), ("tf32", *conv.TILES["tensor"][0])
+    yield "correlate gathered", product("tf32", tile, gathered=True), needed, True
+    tile = ("tf32", *conv.WEIGHT_TILES["tensor"][0])
+    yield "correlate_weights gathered", weight_product("tf32", tile, gathered=True), needed, False
     for transposed in (False, True):
         made = depthwise.depthwise("float32", width=4, transposed=transposed, activation=None, bias=False, homes=())
         yield f"depthwise {transposed}", made, ("LDG.E.128", "STG.E.128"), False
     yield "depthwise_weights", depthwise.depthwise_weights("float32", taps_h=5, taps_w=5), ("FFMA",), False
     yield from streams()
-
-
-def gathered():
-    """The products of sparse convolutions, as ``configurations``."""
-    kind, width = "tf32", CHUNK_BYTES // ITEMSIZE["tf32"]
-    made = implicit_gemm.correlate(
-        "float32", result="float32", tile=(kind, *conv.TILES["tensor"][0]), vector=width, width=4, volume=False,
-        phased=False, masked=False, gathered=True, activation=None, bias=True, residual=False, homes=(),
-    )  # fmt: skip
-    yield "correlate gathered", made, (PRODUCTS[kind][0], *MOVES), True
-    made = implicit_gemm.correlate_weights(
-        "float32", tile=(kind, *conv.WEIGHT_TILES["tensor"][0]), g_vector=width, x_vector=width, width=4, volume=False,
-        gathered=True,
-    )  # fmt: skip
-    yield "correlate_weights gathered", made, (PRODUCTS[kind][0], *MOVES), False
 
 
 def streams():
