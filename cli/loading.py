@@ -62,7 +62,7 @@ class Weights:
 
 
 def open_weights(
-    path: Path, dataset: str | None, data_dir: Path | None, threads: int | None, quiet: bool, device: str = "cpu"
+    path: Path, dataset: str | None, data_dir: Path | None, threads: int | None, quiet: bool, device: str
 ) -> Weights:
     """Open a run folder, a checkpoint or a file of weights.
 

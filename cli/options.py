@@ -49,13 +49,6 @@ def _device(context: click.Context, parameter: click.Parameter, value: str) -> s
     return "cpu" if value == "auto" else value
 
 
-PRECISION = click.option(
-    "--precision",
-    type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
-    default="fp32",
-    help="Of matrix products, with --device cuda; all but fp32 use tensor cores.",
-)
-
 DEVICE = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),

@@ -29,15 +29,18 @@ def command() -> None:
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--image", type=click.Path(path_type=Path), help="Whose feature maps to draw.  [default: a test image]")
 @options.DATA_DIR
+@options.DEVICE
 @options.THREADS
 @options.JSON
-def draw_run(run: Path, image: Path | None, data_dir: Path | None, threads: int | None, as_json: bool) -> None:
+def draw_run(
+    run: Path, image: Path | None, data_dir: Path | None, device: str, threads: int | None, as_json: bool
+) -> None:
     """Draw curves, confusion, worst mistakes, filters during training, feature maps and receptive fields of RUN."""
     from numbaconv import visual
     from numbaconv.training import RunFolder
 
     _demand_matplotlib()
-    opened = open_weights(run, None, data_dir, threads, as_json)
+    opened = open_weights(run, None, data_dir, threads, as_json, device)
     dataset = load_dataset(opened.dataset_name, data_dir or opened.folder, as_json, opened.shape[1])
     shown = None if image is None else picture_of(image, dataset.shape)
     _say(visual.draw_run(RunFolder(run), opened.trainer, dataset, shown), as_json)

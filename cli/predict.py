@@ -20,6 +20,7 @@ _TOP = 5
 @click.option("--invert", is_flag=True, help="Swap dark and light, as for a dark digit on white paper.")
 @click.option("--dataset", metavar="NAME", help="Data set it was trained on, where WEIGHTS does not say.")
 @options.DATA_DIR
+@options.DEVICE
 @options.THREADS
 @click.option("--csv", "as_csv", is_flag=True, help="Print a line an answer: image, rank, class, probability.")
 @options.JSON
@@ -29,6 +30,7 @@ def command(
     invert: bool,
     dataset: str | None,
     data_dir: Path | None,
+    device: str,
     threads: int | None,
     as_csv: bool,
     as_json: bool,
@@ -43,7 +45,7 @@ def command(
 
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other")
-    opened = open_weights(weights, dataset, data_dir, threads, as_json or as_csv)
+    opened = open_weights(weights, dataset, data_dir, threads, as_json or as_csv, device)
     pixels = np.stack([picture_of(path, opened.shape, invert) for path in images])
     probabilities = F.softmax(opened.trainer.predict(pixels), dim=1)
     answers = [
