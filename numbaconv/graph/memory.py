@@ -4,6 +4,7 @@ A value that lives and dies within one depth-first phase exists once for each th
 thread uses the same few hundred kilobytes for block after block, and they stay in its cache.
 """
 
+import bisect
 from dataclasses import dataclass, field
 
 from ..kernels.lowering import Buffer
@@ -47,6 +48,36 @@ class _Item:
     last_use: tuple[int, int] = (-1, -1)
 
 
+class _LeftBehind:
+    """Places of values of blocks, to be found by the form of the last one and the phase that reads it last.
+
+    The next value of that form that the phase makes is written over it, block by block: its lines are still in the
+    cache, and need not come from memory.
+    """
+
+    def __init__(self) -> None:
+        self._items: dict[tuple, list[tuple[int, _Item]]] = {}
+        self._numbers: dict[int, int] = {}
+
+    @staticmethod
+    def _key(b: Buffer, phase: int) -> tuple:
+        return b.bytes, b.copies, phase
+
+    def add(self, item: _Item) -> None:
+        b = item.buffers[-1]
+        if b.space == "block":
+            number = self._numbers.setdefault(id(item), len(self._numbers))
+            self._items.setdefault(self._key(b, item.last), []).append((number, item))
+
+    def take(self, b: Buffer, first_use: tuple[int, int]) -> _Item | None:
+        """The place, read last of all (the oldest of several), that ``b`` may take over; it is no longer known."""
+        if b.space != "block":
+            return None
+        items = self._items.get(self._key(b, first_use[0]), [])
+        found = [(item.last_use, -number, i) for i, (number, item) in enumerate(items) if item.last_use < first_use]
+        return items.pop(max(found)[2])[1] if found else None
+
+
 def plan_memory(phases: list[Phase], kept: list[Buffer], prepared: int = 0) -> MemoryPlan:
     """Place all buffers of ``phases`` but leaves; ``kept`` (results) are bound to memory of their own at each run.
 
@@ -63,6 +94,7 @@ def plan_memory(phases: list[Phase], kept: list[Buffer], prepared: int = 0) -> M
                     spans.setdefault(id(b), []).append((p, s))
                     buffers[id(b)] = b
     shared: list[_Item] = []
+    behind = _LeftBehind()
     local: dict[int, list[_Item]] = {}
     for key, uses in spans.items():
         b = buffers[key]
@@ -73,12 +105,13 @@ def plan_memory(phases: list[Phase], kept: list[Buffer], prepared: int = 0) -> M
             assert first == last, "a thread's workspace holds nothing from one phase to the next"
             local.setdefault(first, []).append(_Item(uses[0][1], uses[-1][1], _aligned(b.bytes), [b]))
             continue
-        place = _left_behind(shared, b, uses[0]) if phases[first].depth_first else None
+        place = behind.take(b, uses[0]) if phases[first].depth_first else None
         if place is None:
             place = _Item(first, last, _aligned(b.bytes * b.copies), [])
             shared.append(place)
         place.buffers.append(b)
         place.last, place.last_use = last, uses[-1]
+        behind.add(place)
     for items in local.values():
         plan.thread = max(plan.thread, _pack(items, plan, local=True))
     plan.thread = -(-plan.thread // 4096) * 4096 + (ALIGNMENT if plan.thread else 0)
@@ -90,38 +123,21 @@ def _aligned(size: int) -> int:
     return max(ALIGNMENT, -(-size // ALIGNMENT) * ALIGNMENT)
 
 
-def _left_behind(items: list[_Item], b: Buffer, first_use: tuple[int, int]) -> _Item | None:
-    """The place of a value that the same phase has read for the last time before it makes ``b``, block by block.
-
-    Its lines are still in the cache, and so need not come from memory to be written over.
-    """
-    form = (b.space, b.bytes, b.copies)
-    found = [
-        item
-        for item in items
-        if b.space == "block"
-        and form == (item.buffers[-1].space, item.buffers[-1].bytes, item.buffers[-1].copies)
-        and item.last == first_use[0]
-        and item.last_use < first_use
-    ]
-    return max(found, key=lambda item: item.last_use, default=None)
-
-
 def _pack(items: list[_Item], plan: MemoryPlan, local: bool) -> int:
     """Give each item an offset such that what is alive at the same time does not overlap.
 
     Largest first, each at the lowest gap that fits.
     """
-    placed: list[tuple[int, int, int, int]] = []  # first, last, start, end
+    placed: list[tuple[int, int, int, int]] = []  # start, end, first, last, in this order
     total = 0
     for item in sorted(items, key=lambda item: -item.size):
         start = 0
-        beside = (q for q in placed if q[0] <= item.last and item.first <= q[1])
-        for _, _, low, high in sorted(beside, key=lambda q: q[2]):
+        for low, high, first, last in placed:
             if start + item.size <= low:
                 break
-            start = max(start, high)
-        placed.append((item.first, item.last, start, start + item.size))
+            if high > start and first <= item.last and item.first <= last:
+                start = high
+        bisect.insort(placed, (start, start + item.size, item.first, item.last))
         total = max(total, start + item.size)
         for buffer in item.buffers:
             plan.places[id(buffer)] = Place(

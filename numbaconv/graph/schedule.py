@@ -5,6 +5,8 @@ blocks depth first.  Steps on whole values wait for a phase of their own.  Where
 threads, every step is a phase and its units are divided instead (breadth first).
 """
 
+import heapq
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,20 +34,68 @@ class Phase:
 
 def schedule(steps: list[Step], threads: int) -> list[Phase]:
     """Phases of ``steps``, which are in an order that is right when run one by one."""
-    before = _dependencies(steps)
-    waiting = list(range(len(steps)))
-    done: set[int] = set()
+    waiting = _Waiting(steps)
     phases: list[Phase] = []
-    while waiting:
+    while waiting.ready:
         # Whole steps first: what can be prepared (packed filters, ...) must not cut the depth-first phase.
-        chosen, phase = _whole_phase(steps, waiting, before, done, threads)
-        if not chosen:
-            chosen, phase = _block_phase(steps, waiting, before, done, threads)
-        assert phase is not None, "steps depend on each other in a circle"
+        chosen, phase = _whole_phase(waiting, threads) or _block_phase(waiting, threads)
         phases.append(phase)
-        done.update(chosen)
-        waiting = [i for i in waiting if i not in done]
+        waiting.finish(chosen)
+    assert sum(len(phase.steps) for phase in phases) == len(steps), "steps depend on each other in a circle"
     return phases
+
+
+class _Waiting:
+    """Steps that have no phase yet; ``ready`` are those that follow only such as have one.
+
+    ``missing`` counts what a step has still to wait for.
+    """
+
+    def __init__(self, steps: list[Step]) -> None:
+        self.steps = steps
+        self.before = _dependencies(steps)
+        self.after: list[list[int]] = [[] for _ in steps]
+        for i, found in enumerate(self.before):
+            for j in found:
+                self.after[j].append(i)
+        self.missing = [len(found) for found in self.before]
+        self.ready = {i for i, count in enumerate(self.missing) if not count}
+
+    def finish(self, chosen: list[int]) -> None:
+        """Take steps out that got a phase."""
+        for i in chosen:
+            for j in self.after[i]:
+                self.missing[j] -= 1
+                if not self.missing[j]:
+                    self.ready.add(j)
+        self.ready.difference_update(chosen)
+
+    def missing_after(self, chosen: list[int]) -> dict[int, int]:
+        """What followers of ``chosen`` will have to wait for."""
+        left: dict[int, int] = {}
+        for i in chosen:
+            for j in self.after[i]:
+                left[j] = left.get(j, self.missing[j]) - 1
+        return left
+
+    def chain(self, scope: str, fits: Callable[[Step], bool], by_block: bool = False) -> list[int]:
+        """Steps of a scope that are ready or follow others of the chain (``by_block``: block by block), in order.
+
+        One that does not fit is left out.
+        """
+        steps, left, found = self.steps, dict[int, int](), []
+        queue = sorted(i for i in self.ready if steps[i].scope == scope)
+        while queue:
+            i = heapq.heappop(queue)
+            if not fits(steps[i]):
+                continue
+            found.append(i)
+            for j in self.after[i]:
+                if steps[j].scope == scope and (self.before[j][i] or not by_block):
+                    left[j] = left.get(j, self.missing[j]) - 1
+                    if not left[j]:
+                        heapq.heappush(queue, j)
+        return found
 
 
 def split_constant(steps: list[Step], inputs: list[int]) -> tuple[list[Step], list[Step]]:
@@ -66,45 +116,40 @@ def _cycles(step: Step) -> float:
     return step.flops / 64 + sum(b.elements * b.copies for b in (*step.inputs, *step.outputs)) / 16
 
 
-def _whole_phase(
-    steps: list[Step], waiting: list[int], before: Before, done: set[int], threads: int
-) -> tuple[list[int], Phase | None]:
+def _whole_phase(waiting: _Waiting, threads: int) -> tuple[list[int], Phase] | None:
     """The steps on whole values that are ready; if they are small, also small ones that follow them."""
-    whole = [i for i in waiting if steps[i].scope == "whole"]
-    chosen = [i for i in whole if before[i].keys() <= done]
+    steps = waiting.steps
+    chosen = sorted(i for i in waiting.ready if steps[i].scope == "whole")
+    if not chosen:
+        return None
     cycles = sum(_cycles(steps[i]) for i in chosen)
     parallel = threads > 1 and cycles > SERIAL_CYCLES
-    if chosen and not parallel:
-        limit = max(cycles, SERIAL_CYCLES)
-        chosen = []
-        reached = set(done)
-        cycles = 0.0
-        for i in whole:
-            if before[i].keys() <= reached and cycles + _cycles(steps[i]) <= limit:
-                chosen.append(i)
-                reached.add(i)
-                cycles += _cycles(steps[i])
-    return chosen, Phase([steps[i] for i in chosen], 1, 1, threads if parallel else 1, parallel) if chosen else None
+    if not parallel:
+        left = max(cycles, SERIAL_CYCLES)
+
+        def fits(step: Step) -> bool:
+            nonlocal left
+            if _cycles(step) > left:
+                return False
+            left -= _cycles(step)
+            return True
+
+        chosen = waiting.chain("whole", fits)
+    return chosen, Phase([steps[i] for i in chosen], 1, 1, threads if parallel else 1, parallel)
 
 
-def _block_phase(
-    steps: list[Step], waiting: list[int], before: Before, done: set[int], threads: int
-) -> tuple[list[int], Phase | None]:
+def _block_phase(waiting: _Waiting, threads: int) -> tuple[list[int], Phase]:
     """The steps on blocks that can follow each other without a meeting of all threads."""
-    chosen: list[int] = []
-    inside: set[int] = set()
-    blocks = -1
-    for i in waiting:
-        step = steps[i]
-        if step.scope != "block" or (chosen and step.blocks != blocks):
-            continue
-        if all(j in done or (j in inside and by_block) for j, by_block in before[i].items()):
+    steps, blocks = waiting.steps, -1
+
+    def fits(step: Step) -> bool:
+        nonlocal blocks
+        if blocks == -1:
             blocks = step.blocks
-            chosen.append(i)
-            inside.add(i)
-    chosen = _without_early(steps, chosen, before, done) or chosen
-    if not chosen:
-        return chosen, None
+        return step.blocks == blocks
+
+    chosen = waiting.chain("block", fits, by_block=True)
+    chosen = _without_early(waiting, chosen) or chosen
     groups = groups_of(blocks)
     parallel = threads > 1 and sum(_cycles(steps[i]) for i in chosen) > SERIAL_CYCLES
     chunks = 1
@@ -114,13 +159,12 @@ def _block_phase(
     return chosen, Phase([steps[i] for i in chosen], blocks, groups, chunks, parallel)
 
 
-def _without_early(steps: list[Step], chosen: list[int], before: Before, done: set[int]) -> list[int]:
+def _without_early(waiting: _Waiting, chosen: list[int]) -> list[int]:
     """``chosen`` but for late steps that nothing can follow yet."""
-    ready = done.union(chosen)
-    kept: set[int] = {i for i in chosen if not steps[i].late}
+    steps, left = waiting.steps, waiting.missing_after(chosen)
+    kept = {i for i in chosen if not steps[i].late}
     for i in reversed(chosen):
-        followers = [j for j in range(i + 1, len(steps)) if i in before[j] and (j in kept or not steps[j].late)]
-        if any(all(k in ready for k in before[j]) for j in followers):
+        if any(not left[j] and (j in kept or not steps[j].late) for j in waiting.after[i]):
             kept.add(i)
     return [i for i in chosen if i in kept]
 
