@@ -4,7 +4,7 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,20 @@ class Kernel:
 
     def __init__(self, make: Callable, specialised: type["Specialised"]) -> None:
         self.make, self._specialised = make, specialised
+        self._made: dict[Key, Any] = {}
         self.name = f"{make.__module__}.{make.__qualname__}"
         functools.update_wrapper(self, make)
 
     def __call__(self, dtype: Any, **constants: Hashable) -> Any:
         """This kernel for a dtype and constants; nothing is compiled yet."""
-        return self._specialised(self, np.dtype(dtype), tuple(sorted(constants.items())))
+        return self.specialised(np.dtype(dtype), constants)
+
+    def specialised(self, dtype: np.dtype, constants: Mapping[str, Hashable]) -> Any:
+        """As a call; there is one object for each set of constants."""
+        key = dtype, tuple(sorted(constants.items()))
+        if key not in self._made:
+            self._made[key] = self._specialised(self, *key)
+        return self._made[key]
 
 
 class Specialised:

@@ -12,9 +12,9 @@ pytest.importorskip("rich", reason="the command line is not installed")
 from click.testing import CliRunner  # noqa: E402
 
 import numbaconv as nc  # noqa: E402
-from numbaconv_cli.predict import command  # noqa: E402
 from numbaconv.kernels import device  # noqa: E402
 from numbaconv.kernels.cuda.emulated import EmulatedGpu  # noqa: E402
+from numbaconv_cli.predict import command  # noqa: E402
 
 
 def test_predict_answers_as_on_the_cpu(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def geometry(node, x, y, in_batch: bool):
     count = len(x.shape) - 2 if in_batch else len(maps)
     sizes, x_sizes = (b.shape[len(b.shape) - count :] for b in (y, x))
     identity = tuple(tuple(range(n)) for n in x_sizes[: count - len(maps)])
-    maps = three((*identity, *maps), (0,))
+    maps = ((0,),) * (3 - count) + (*identity, *maps)
     column = x.channels * x.lanes if in_batch else 1
     return maps, three(sizes, 1), three(x_sizes, 1), column
 

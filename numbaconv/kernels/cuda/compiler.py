@@ -99,6 +99,11 @@ class Specialised(factory.Specialised):
         """What one thread does, in Python."""
         return self.kernel.make(self.dtype, **{k: v for k, v in self.constants if k != _POINTERS})
 
+    @functools.cached_property
+    def kinds(self) -> list[Any]:
+        """The annotations of the arguments."""
+        return [parameter.annotation for parameter in inspect.signature(self.function).parameters.values()]
+
     def taking(self, dtypes: Sequence[np.dtype]) -> "Specialised":
         """This kernel for operands of these dtypes, of which some may be half as wide as others.
 
@@ -106,14 +111,13 @@ class Specialised(factory.Specialised):
         """
         if self.dtype not in NUMBERS:
             return self
-        kinds = [parameter.annotation for parameter in inspect.signature(self.function).parameters.values()]
         own = tuple(
             (dtype if kind is Pointer and dtype in NUMBERS else self.dtype).name
-            for kind, dtype in zip(kinds, dtypes, strict=False)
+            for kind, dtype in zip(self.kinds, dtypes, strict=False)
         )
         if all(name == self.dtype.name for name in own):
             return self
-        return Specialised(self.kernel, self.dtype, tuple(sorted((*self.constants, (_POINTERS, own)))))
+        return self.kernel.specialised(self.dtype, {**dict(self.constants), _POINTERS: own})
 
     def dtype_of(self, position: int, kind: Any) -> np.dtype:
         """Of what the argument at a position, annotated ``kind``, points to."""

@@ -223,7 +223,10 @@ def add_parts_step(program, partial: Buffer, parts: int, w: Buffer, inputs: int,
 
 def weight_step(c: Convolution) -> None:
     """Append the launches of a weight gradient: partial sums of parts of the pixels, and their sum."""
-    partial, parts = (depthwise_weight_parts if serves_weights(c) else weight_parts)(c)
+    if serves_weights(c):
+        partial, parts = depthwise_weight_parts(c)
+    else:
+        partial, parts = weight_parts(replace(c, x=operand(c.program, c.x), y=operand(c.program, c.y)))
     add_parts_step(c.program, partial, parts, c.w, c.x.channels // c.groups, math.prod(c.filter_size))
 
 
@@ -279,26 +282,12 @@ def operand(program, source):
     return program.once((id(source), dtype), make)
 
 
-def _layouts(node):
-    """Depthwise filters lie as [tap][channel] in both directions."""
-    x, weight = node.inputs[:2]
-    alone = is_depthwise(node.attrs.get("groups", 1), x.shape[1], weight.shape[0], len(x.shape) - 2)
-    return BATCH, FILTER_TRANSPOSED if alone else FILTER, PLAIN
-
-
 def pass_step(c: Convolution) -> None:
     """Append the steps of a forward pass or input gradient, whose filter lies as ``filter_layout`` says."""
     if serves(c):
         depthwise_step(c)
     else:
         correlate_step(replace(c, x=operand(c.program, c.x), w=operand(c.program, c.w)))
-
-
-def weight_grad_step(c: Convolution) -> None:
-    """Append the steps of a weight gradient."""
-    if not serves_weights(c):
-        c = replace(c, x=operand(c.program, c.x), y=operand(c.program, c.y))
-    weight_step(c)
 
 
 def filter_layout(groups: int, inputs: int, outputs: int, dimensions: int, direction: str) -> str:
@@ -332,4 +321,4 @@ def lower_conv_input_grad(program, node, inputs, outputs):
 @lowering("conv_weight_grad", "linear_weight_grad", inputs=(BATCH, BATCH), outputs=(PLAIN,))
 def lower_conv_weight_grad(program, node, inputs, outputs):
     g, x = inputs
-    weight_grad_step(Convolution(program, WEIGHTS, node.attrs, x, *outputs, g, flops=node.flops))
+    weight_step(Convolution(program, WEIGHTS, node.attrs, x, *outputs, g, flops=node.flops))

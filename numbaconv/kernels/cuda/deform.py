@@ -11,7 +11,7 @@ import math
 
 from ..convolution import FORWARD, INPUT, WEIGHTS, Convolution
 from .compiler import FLOAT32, Ints, Pointer, block, kernel
-from .conv import filter_layout, pass_step, weight_grad_step
+from .conv import filter_layout, pass_step, weight_step
 from .intrinsics import block_x, f32, read_if, thread, where, write_if
 from .lowering import BATCH, PLAIN, Buffer, buffer_for, ceil_div, lowering
 from .plane import add_in_range, clear_range, range_of, ranges_step
@@ -176,8 +176,8 @@ class _Taps:
         self.program, self.node, self.x, self.offset, self.taps = program, node, x, offset, tuple(taps)
         self.share = x.channels // (offset.channels // (2 * math.prod(self.taps)))
         attrs = node.attrs
-        geometry = (attrs[name] for name in ("stride", "padding", "dilation"))
-        self.geometry = (*offset.spatial, *x.spatial, *self.taps, *(n for pair in geometry for n in pair))
+        geometry = (*attrs["stride"], *attrs["padding"], *attrs["dilation"])
+        self.geometry = (*offset.spatial, *x.spatial, *self.taps, *geometry)
 
     def image(self) -> Buffer:
         """Room for the deformed image or its gradient."""
@@ -196,8 +196,8 @@ class _Taps:
         return y
 
     def convolution(self, direction: str, x: Buffer, w: Buffer, y: Buffer, bias: Buffer | None = None) -> Convolution:
-        attrs = {"stride": self.taps, "padding": ((0, 0),) * 2, "dilation": (1, 1)}
-        attrs["groups"] = self.x.channels // w.shape[1]
+        groups = self.x.channels // w.shape[1]
+        attrs = {"stride": self.taps, "padding": ((0, 0),) * 2, "dilation": (1, 1), "groups": groups}
         return Convolution(self.program, direction, attrs, x, w, y, bias, self.node.flops)
 
 
@@ -247,4 +247,4 @@ def lower_deform_conv_weight_grad(program, node, inputs, outputs):
     g, x, offset, *rest = inputs
     taps = _Taps(program, node, x, offset, outputs[0].shape[2:])
     image = taps.deformed(rest[0] if rest else None)
-    weight_grad_step(taps.convolution(WEIGHTS, image, outputs[0], g))
+    weight_step(taps.convolution(WEIGHTS, image, outputs[0], g))

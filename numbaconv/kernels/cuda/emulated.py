@@ -8,7 +8,6 @@ holds NaN.
 """
 
 import bisect
-import inspect
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -85,7 +84,7 @@ class EmulatedGpu:
 
     def _launch(self, launch: Launch) -> None:
         function, block = launch.kernel.function, launch.kernel.block
-        kinds = [parameter.annotation for parameter in inspect.signature(function).parameters.values()]
+        kinds = launch.kernel.kinds
         arguments = [
             self._operand(argument, launch.kernel.dtype_of(position, kinds[position]))
             if isinstance(argument, Address)

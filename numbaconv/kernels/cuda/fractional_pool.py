@@ -2,7 +2,7 @@
 
 import math
 
-from ..cpu.geometry import three
+from ..convolution import three
 from .compiler import INT32, INT64, Ints, Pointer, block, kernel
 from .counter import share_at, stream_of, word_at
 from .intrinsics import block_x, f32, i32, i64, read_if, read_wide, thread, where, write_if

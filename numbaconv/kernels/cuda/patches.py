@@ -3,7 +3,7 @@
 Channel c of tap t is c * taps + t of a patch.  Sums of ``fold`` go over the taps in order.
 """
 
-from ..cpu.geometry import three
+from ..convolution import three
 from .compiler import Ints, Pointer, block, kernel
 from .intrinsics import block_x, f32, read_if, thread, where, write_if
 from .lowering import BATCH, PLAIN, SAME, ceil_div, lowering, shared_layout

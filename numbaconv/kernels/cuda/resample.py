@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..cpu.geometry import three
+from ..convolution import three
 from ..cpu.resample import Matrix, transposed
 from ..cpu.resample import tables_of as wide_tables_of
 from .compiler import INT32, Ints, Pointer, block, kernel

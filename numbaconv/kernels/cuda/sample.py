@@ -4,7 +4,7 @@ Channels lie side by side, so neighbouring threads read neighbouring numbers.  T
 pixels and in the order of the samples, as in ``plane.py``.
 """
 
-from ..cpu.geometry import three
+from ..convolution import three
 from .compiler import FLOAT32, Ints, Pointer, block, kernel
 from .intrinsics import block_x, f32, i32, maximum, minimum, read_if, thread, where, write_if
 from .lowering import BATCH, PLAIN, ceil_div, lowering
