@@ -115,7 +115,7 @@ IN_ALL_CASES = ("deform_conv2d", "grid_sample", "sparse_conv", "sparse_from_dens
 @pytest.mark.parametrize(
     "name, case",
     [
-        pytest.param(name, case, id=f"{name}-{i}")
+        pytest.param(name, case, id=f"{name}-{i}", marks=[pytest.mark.slow] if i else [])
         for name in (*WITH_GRADIENTS, *IN_ALL_CASES)
         for i, case in enumerate(FUNCTIONS[name].cases[: None if name in IN_ALL_CASES else 1])
     ],
