@@ -7,9 +7,9 @@ each pixel adds up what the windows around it give, so that it is written once a
 import math
 
 import numpy as np
-from numba import njit
 
 from ...ops.window import spans, steps
+from .compiler import inline
 from .geometry import three
 from .lowering import BATCH, Buffer, ceil_div, lowering
 from .math import exp, log
@@ -74,13 +74,13 @@ def flat(scales) -> np.ndarray:
     return np.array([s for found in scales for s in found])
 
 
-@njit(error_model="numpy")
+@inline
 def span_at(places, at):
     """(first position, taps) of the span ``at``."""
     return places[2 * at], places[2 * at + 1]
 
 
-@njit(error_model="numpy")
+@inline
 def spans_of_row(places, row, out):
     """The spans of planes and of rows, for a row of windows of which there are ``out``."""
     d = row // out[1]
@@ -92,7 +92,7 @@ def _raised(exponent):
     if exponent == int(exponent) and 1 <= exponent <= 8:
         whole = int(exponent)
 
-        @njit(error_model="numpy")
+        @inline
         def raised(v):
             result = v
             for _ in range(whole - 1):
@@ -100,7 +100,7 @@ def _raised(exponent):
             return result
     else:
 
-        @njit(error_model="numpy")
+        @inline
         def raised(v):
             return exp(log(v) * exponent)
 
@@ -111,17 +111,17 @@ def _root(exponent):
     """v -> v to the power 1 / ``exponent``."""
     if exponent == 1.0:
 
-        @njit(error_model="numpy")
+        @inline
         def root(v):
             return v
     elif exponent == 2.0:
 
-        @njit(error_model="numpy")
+        @inline
         def root(v):
             return sqrt(v)
     else:
 
-        @njit(error_model="numpy")
+        @inline
         def root(v):
             return exp(log(v) * (1.0 / exponent))
 
@@ -133,13 +133,13 @@ def _operation(kind, exponent):
     largest, powers = kind == "max", kind == "power"
     raised, root = (_raised(exponent), _root(exponent)) if powers else (None, None)
 
-    @njit(error_model="numpy")
+    @inline
     def take(result, v):
         if largest:
             return where((v > result) | (v != v), v, result)
         return result + (raised(v) if powers else v)
 
-    @njit(error_model="numpy")
+    @inline
     def finished(result, scale):
         if largest:
             return result
@@ -148,7 +148,7 @@ def _operation(kind, exponent):
     return (-math.inf if largest else 0.0), take, finished
 
 
-@njit(error_model="numpy")
+@inline
 def _load_all(x, index, left):
     """``load_first`` of a whole vector."""
     return load(x, index)
@@ -158,7 +158,7 @@ def _inside(window, lowest, take, read):
     """A function that reduces a window that lies inside the input: its loops have known lengths."""
     full_d, full_h, full_w = window
 
-    @njit(error_model="numpy")
+    @inline
     def inside(x, start, plane, row, column, left):
         result = splat(x, lowest)
         for d in range(full_d):
@@ -285,7 +285,7 @@ def max_pool_indices(T, window):
     full_d, full_h, full_w = window
     full = full_d * full_h * full_w
 
-    @njit(error_model="numpy")
+    @inline
     def take(top, place, v, pixel):
         better = (v > top) | ((v != v) & (top == top))  # the first of equals, and of NaN
         return where(better, v, top), where(better, splat(place, pixel), place)
@@ -340,12 +340,12 @@ def max_pool_grad(T):
     ``windows`` are the numbers of the windows around each pixel, a dimension after the other, from ``starts`` on.
     """
 
-    @njit(error_model="numpy")
+    @inline
     def part(g, indices, at, pixel, left):
         taken = load_first(indices, at, left) == pixel
         return where(taken, load_first(g, at, left), 0.0)
 
-    @njit(error_model="numpy")
+    @inline
     def whole_part(g, indices, at, pixel):
         return where(load(indices, at) == pixel, load(g, at), 0.0)
 

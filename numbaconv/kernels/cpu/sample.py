@@ -6,8 +6,8 @@ Channels lie in vectors, whatever the layout (see ``turn.rows_of``).
 import math
 
 import numpy as np
-from numba import njit
 
+from .compiler import inline
 from .geometry import three
 from .lowering import BATCH, PLAIN, lowering
 from .native import INT64, Ints, Pointer, kernel
@@ -23,7 +23,7 @@ MOST = 4
 FAR = 2.0**30
 
 
-@njit(error_model="numpy")
+@inline
 def _cubic(t):
     """Keys' weight at distance t, and its derivative (a = -0.75)."""
     a, s = -0.75, abs(t)
@@ -35,7 +35,7 @@ def _cubic(t):
     return 0.0, 0.0
 
 
-@njit(error_model="numpy")
+@inline
 def _reflected(v, low, high):
     """A place brought between low and high by reflection there, and the sign of the way it then moves."""
     span = high - low
@@ -51,7 +51,7 @@ def _reflected(v, low, high):
     return span - rest + low, -sign
 
 
-@njit(error_model="numpy")
+@inline
 def _padded(v, size, options):
     """A place in pixels brought inside, and its derivative."""
     reflects, zeros, align_corners = options
@@ -70,7 +70,7 @@ def _make_sample(mode, volume):
     """A function that writes the taps of a sample along each dimension into short rows, ``MOST`` for each."""
     cubic, nearest = mode == "bicubic", mode == "nearest"
 
-    @njit(error_model="numpy")
+    @inline
     def taps(coordinate, size, row, options, places, weights, slopes):
         """Write the taps of a coordinate along a dimension of ``size``, from ``row`` of the short rows on; how many."""
         reflects, _, align_corners = options
@@ -115,7 +115,7 @@ def _make_sample(mode, volume):
                 count += 1
         return count
 
-    @njit(error_model="numpy")
+    @inline
     def sample(grid, sizes, options, counts, places, weights, slopes):
         """The taps of a sample along depth, height and width; ``grid`` holds (x, y) or (x, y, z)."""
         counts[2] = taps(grid[0], sizes[2], 2 * MOST, options, places, weights, slopes)
