@@ -17,10 +17,26 @@ def stream_of(seed, step, salt):
     return mix(mix(seed + 0x632BE59BD9B4E019) + step * 0x1E3779B97F4A7C15 + salt)
 
 
+#: What a state grows by from a position to the next one.
+STEP = -7046029254386353131
+
+
+@inline
+def state_at(stream, position):
+    """What ``word_of`` makes a word of."""
+    return stream + position * STEP
+
+
+@inline
+def word_of(state):
+    """32 random bits."""
+    return (mix(state) >> 32) & 0xFFFFFFFF
+
+
 @inline
 def word_at(stream, position):
     """32 random bits."""
-    return (mix(stream + position * -7046029254386353131) >> 32) & 0xFFFFFFFF
+    return word_of(state_at(stream, position))
 
 
 @inline

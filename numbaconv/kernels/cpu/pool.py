@@ -1,7 +1,8 @@
 """Pooling in one to three dimensions: windows over vectors of channels (and images), both layouts alike.
 
 Where windows lie is a table (``Windows``), so sliding and adaptive windows have the same kernels.  Gradients gather:
-each pixel adds up what the windows around it give, so that it is written once and rows can be shared among threads.
+each pixel adds up what the windows around it give, so that it is written once and rows can be shared among threads;
+only the few maxima of large windows are scattered.
 """
 
 import math
@@ -15,11 +16,16 @@ from .lowering import BATCH, Buffer, ceil_div, lowering
 from .math import exp, log
 from .native import FLOAT64, INT32, INT64, Ints, Pointer, kernel
 from .resample import ABREAST, Matrix, piece_of, pieces_of, resample_step, row_of, rows_of, tables_of, transposed
+from .runs import fill_run
 from .target import LANES
+from .vector import at as moved
 from .vector import bits, integers_of, load, load_first, splat, sqrt, store, store_first, where
 
 #: Taps of windows whose loops are written out; larger ones are walked by loops of any length, one kernel for all.
 MOST_TAPS = 27
+
+#: Where there are so many pixels for a window, gradients are scattered to the few that were taken.
+FEW_WINDOWS = 8
 
 #: Pixels that are added at a time to sums in memory.
 TOGETHER = 4
@@ -380,6 +386,25 @@ def max_pool_grad(T):
     return loop
 
 
+@kernel
+def max_pool_scatter(T):
+    """As ``max_pool_grad``, from the windows' side; a unit is ``ABREAST`` vectors of all pixels and windows."""
+
+    def loop(
+        begin, end, block: int, first: int, g: Pointer, indices: INT32, out: Pointer,
+        windows: int, pixels: int, line: int,
+    ):  # fmt: skip
+        c_begin, c_end = begin * ABREAST * LANES, min(line, end * ABREAST * LANES)
+        for pixel in range(pixels):
+            fill_run(moved(out, pixel * line + c_begin), 0.0, c_end - c_begin)
+        for window in range(windows):
+            for i in range(window * line + c_begin, window * line + c_end):
+                if indices[i] >= 0:
+                    out[indices[i] * line + i - window * line] += g[i]
+
+    return loop
+
+
 # ------------------------------------------------------------------------------------------------ lowering
 
 
@@ -416,6 +441,10 @@ def lower_max_pool(program, node, inputs, outputs):
 def lower_max_pool_grad(program, node, inputs, outputs):
     g, out = inputs[0], outputs[0]
     line = g.channels * g.lanes
+    if out.pixels >= FEW_WINDOWS * g.pixels:
+        constants = (g.pixels, out.pixels, line)
+        program.step(max_pool_scatter(g.dtype), inputs, outputs, constants, ceil_div(line, ABREAST * LANES))
+        return
     matrices = Windows(node.attrs, out.spatial, g.spatial).transposed()
     sizes = (*map(len, matrices), *three(g.spatial, 1))
     pieces, piece = pieces_of(line, sizes[0] * sizes[1], 1)
