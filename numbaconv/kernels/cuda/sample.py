@@ -93,61 +93,22 @@ def taps_of(mode: str, padding: str, align_corners: bool):
     return place_of, tap_of
 
 
-@kernel
-def grid_sample(T, mode, padding, align_corners, volume):
-    """x at the places of a grid (x, y) or (x, y, z); an output a thread."""
+def walk_of(take, mode: str, padding: str, align_corners: bool, volume: bool):
+    """A function that takes all taps of a sample into a state, in order: plane by plane, row by row.
+
+    ``take(state, operands, inside, pixel, weights, slopes)`` gives the next state; ``inside`` is whether there is such
+    a tap, ``pixel`` its place in the image; weights and slopes are those along depth, height and width.
+    """
     place_of, tap_of = taps_of(mode, padding, align_corners)
     taps, dimensions = TAPS[mode], 3 if volume else 2
     planes = taps if volume else 1
 
-    @block(THREADS, 4)
-    def loop(x: Pointer, grid: FLOAT32, y: Pointer, size: int, line: int, pixels: int, sizes: Ints(3)):
-        at = block_x() * THREADS + thread()
-        exists = at < size
-        sample, c = at // line, at % line
+    def walk(state, operands, exists, grid, sample, sizes):
         depth, height, width = f32(sizes[0]), f32(sizes[1]), f32(sizes[2])
         first = sample * dimensions
         across = place_of(read_if(exists, grid, first), width)
         down = place_of(read_if(exists, grid, first + 1), height)
         behind = place_of(read_if(exists & volume, grid, first + 2), depth)
-        n = sample // pixels * sizes[0]
-        total = f32(0.0)
-        for i in range(planes):
-            plane, by_plane, _, in_plane = tap_of(i, behind, depth)
-            if not volume:
-                plane, by_plane, in_plane = i32(0), f32(1.0), exists
-            for j in range(taps):
-                row, by_row, _, in_row = tap_of(j, down, height)
-                for k in range(taps):
-                    column, by_column, _, in_column = tap_of(k, across, width)
-                    inside = exists & in_plane & in_row & in_column
-                    pixel = ((n + plane) * sizes[1] + row) * sizes[2] + column
-                    total = total + read_if(inside, x, pixel * line + c) * (by_plane * by_row * by_column)
-        write_if(exists, y, at, total)
-
-    return loop
-
-
-@kernel
-def grid_gradient(T, mode, padding, align_corners, volume):
-    """Gradient of the grid; a warp takes a sample, its threads the channels."""
-    place_of, tap_of = taps_of(mode, padding, align_corners)
-    taps, dimensions = TAPS[mode], 3 if volume else 2
-    planes = taps if volume else 1
-
-    @block(THREADS, 4)
-    def loop(
-        g: Pointer, x: Pointer, grid: FLOAT32, y: FLOAT32, samples: int, line: int, pixels: int, sizes: Ints(3)
-    ):
-        sample, lane = block_x() * ROWS + thread() // WARP, thread() % WARP
-        exists = sample < samples
-        depth, height, width = f32(sizes[0]), f32(sizes[1]), f32(sizes[2])
-        first = sample * dimensions
-        across = place_of(read_if(exists, grid, first), width)
-        down = place_of(read_if(exists, grid, first + 1), height)
-        behind = place_of(read_if(exists & volume, grid, first + 2), depth)
-        n = sample // pixels * sizes[0]
-        by_x, by_y, by_z = f32(0.0), f32(0.0), f32(0.0)
         for i in range(planes):
             plane, by_plane, plane_slope, in_plane = tap_of(i, behind, depth)
             if not volume:
@@ -157,59 +118,98 @@ def grid_gradient(T, mode, padding, align_corners, volume):
                 for k in range(taps):
                     column, by_column, column_slope, in_column = tap_of(k, across, width)
                     inside = exists & in_plane & in_row & in_column
-                    pixel = ((n + plane) * sizes[1] + row) * sizes[2] + column
-                    product = f32(0.0)
-                    for step in range((line + (WARP - 1)) // WARP):
-                        c = step * WARP + lane
-                        counts = inside & (c < line)
-                        factor = read_if(counts, g, sample * line + c)
-                        product = product + factor * read_if(counts, x, pixel * line + c)
-                    by_x = by_x + product * (by_plane * by_row * column_slope)
-                    by_y = by_y + product * (by_plane * row_slope * by_column)
-                    by_z = by_z + product * (plane_slope * by_row * by_column)
-        by_x, by_y, by_z = sum_of_warp(by_x), sum_of_warp(by_y), sum_of_warp(by_z)
-        chosen = exists & (lane == 0)
-        write_if(chosen, y, first, by_x)
-        write_if(chosen, y, first + 1, by_y)
-        write_if(chosen & volume, y, first + 2, by_z)
+                    pixel = (plane * sizes[1] + row) * sizes[2] + column
+                    weights, slopes = (by_plane, by_row, by_column), (plane_slope, row_slope, column_slope)
+                    state = take(state, operands, inside, pixel, weights, slopes)
+        return state
+
+    return walk
+
+
+def _weight(weights):
+    return weights[0] * weights[1] * weights[2]
+
+
+def _add(total, operands, inside, pixel, weights, slopes):
+    x, first, line = operands
+    return total + read_if(inside, x, first + pixel * line) * _weight(weights)
+
+
+@kernel
+def grid_sample(T, mode, padding, align_corners, volume):
+    """x at the places of a grid (x, y) or (x, y, z); an output a thread."""
+    sum_of = walk_of(_add, mode, padding, align_corners, volume)
+
+    @block(THREADS, 4)
+    def loop(x: Pointer, grid: FLOAT32, y: Pointer, size: int, line: int, pixels: int, sizes: Ints(3)):
+        at = block_x() * THREADS + thread()
+        sample, c = at // line, at % line
+        first = sample // pixels * (sizes[0] * sizes[1] * sizes[2]) * line + c
+        total = sum_of(f32(0.0), (x, first, line), at < size, grid, sample, sizes)
+        write_if(at < size, y, at, total)
 
     return loop
+
+
+def _add_slopes(state, operands, inside, pixel, weights, slopes):
+    by_x, by_y, by_z = state
+    g, x, from_, first, lane, line = operands
+    product = f32(0.0)
+    for step in range((line + (WARP - 1)) // WARP):
+        c = step * WARP + lane
+        counts = inside & (c < line)
+        product = product + read_if(counts, g, from_ + c) * read_if(counts, x, first + pixel * line + c)
+    by_x = by_x + product * (weights[0] * weights[1] * slopes[2])
+    by_y = by_y + product * (weights[0] * slopes[1] * weights[2])
+    return by_x, by_y, by_z + product * (slopes[0] * weights[1] * weights[2])
+
+
+@kernel
+def grid_gradient(T, mode, padding, align_corners, volume):
+    """Gradient of the grid; a warp takes a sample, its threads the channels."""
+    sums_of, dimensions = walk_of(_add_slopes, mode, padding, align_corners, volume), 3 if volume else 2
+
+    @block(THREADS, 4)
+    def loop(
+        g: Pointer, x: Pointer, grid: FLOAT32, y: FLOAT32, samples: int, line: int, pixels: int, sizes: Ints(3)
+    ):
+        sample, lane = block_x() * ROWS + thread() // WARP, thread() % WARP
+        exists = sample < samples
+        first = sample // pixels * (sizes[0] * sizes[1] * sizes[2]) * line
+        zero = f32(0.0)
+        by_x, by_y, by_z = sums_of(
+            (zero, zero, zero), (g, x, sample * line, first, lane, line), exists, grid, sample, sizes
+        )
+        by_x, by_y, by_z = sum_of_warp(by_x), sum_of_warp(by_y), sum_of_warp(by_z)
+        chosen, at = exists & (lane == 0), sample * dimensions
+        write_if(chosen, y, at, by_x)
+        write_if(chosen, y, at + 1, by_y)
+        write_if(chosen & volume, y, at + 2, by_z)
+
+    return loop
+
+
+def _put_back(slope, operands, inside, pixel, weights, slopes):
+    y, first, line, low, high = operands
+    add_in_range(inside, y, first, line, low, high, pixel, slope * _weight(weights))
+    return slope
 
 
 @kernel
 def sampled_gradient(T, mode, padding, align_corners, volume):
     """Gradient of x; a thread takes a range of a plane's pixels."""
-    place_of, tap_of = taps_of(mode, padding, align_corners)
-    taps, dimensions = TAPS[mode], 3 if volume else 2
-    planes = taps if volume else 1
+    put_back = walk_of(_put_back, mode, padding, align_corners, volume)
 
     @block(THREADS, 4)
     def loop(
-        g: Pointer, grid: FLOAT32, y: Pointer, all_planes: int, line: int, run: int, pixels: int, sizes: Ints(3)
+        g: Pointer, grid: FLOAT32, y: Pointer, planes: int, line: int, run: int, pixels: int, sizes: Ints(3)
     ):
-        all_pixels = sizes[0] * sizes[1] * sizes[2]
-        own, exists, start, low, high = range_of(all_planes, line, run, all_pixels)
-        clear_range(exists, y, start, line, low, high, run)
-        from_ = plane_at(own, line, pixels)
-        depth, height, width = f32(sizes[0]), f32(sizes[1]), f32(sizes[2])
+        plane, exists, first, low, high = range_of(planes, line, run, sizes[0] * sizes[1] * sizes[2])
+        clear_range(exists, y, first, line, low, high, run)
+        from_, image = plane_at(plane, line, pixels), plane // line
         for p in range(pixels):
-            first = (own // line * pixels + p) * dimensions
-            across = place_of(read_if(exists, grid, first), width)
-            down = place_of(read_if(exists, grid, first + 1), height)
-            behind = place_of(read_if(exists & volume, grid, first + 2), depth)
             slope = read_if(exists, g, from_ + line * p)
-            for i in range(planes):
-                plane, by_plane, _, in_plane = tap_of(i, behind, depth)
-                if not volume:
-                    plane, by_plane, in_plane = i32(0), f32(1.0), exists
-                for j in range(taps):
-                    row, by_row, _, in_row = tap_of(j, down, height)
-                    for k in range(taps):
-                        column, by_column, _, in_column = tap_of(k, across, width)
-                        counts = exists & in_plane & in_row & in_column
-                        pixel = (plane * sizes[1] + row) * sizes[2] + column
-                        v = slope * (by_plane * by_row * by_column)
-                        add_in_range(counts, y, start, line, low, high, pixel, v)
+            put_back(slope, (y, first, line, low, high), exists, grid, image * pixels + p, sizes)
 
     return loop
 
