@@ -12,10 +12,10 @@ import math
 from ..convolution import FORWARD, INPUT, WEIGHTS, Convolution
 from .compiler import FLOAT32, Ints, Pointer, block, kernel
 from .conv import filter_layout, pass_step, weight_step
-from .intrinsics import block_x, f32, read_if, thread, where, write_if
+from .intrinsics import block_x, f32, i32, read_if, thread, where, write_if
 from .lowering import BATCH, PLAIN, Buffer, buffer_for, ceil_div, lowering
-from .plane import add_in_range, clear_range, range_of, ranges_step
-from .sample import taps_of
+from .plane import clear_range, range_of, ranges_step
+from .sample import add, add_slopes, put_back, taps_of, walk_of
 from .warp import WARP, sum_of_warp
 
 THREADS = 256
@@ -24,14 +24,19 @@ ROWS = THREADS // WARP  # of a block: a warp takes a tap of a pixel
 _, tap_of = taps_of("bilinear", "zeros", True)
 
 
+def _neighbours(take):
+    """A function that takes the four pixels around a place into a state."""
+    return walk_of(take, tap_of, 2, False)
+
+
 def _place(v, size):
     """A place as ``tap_of`` takes it; what is not a number lies outside."""
-    counts = (v > -1.0) & (v < size)
+    counts = (v > -1.0) & (v < f32(size))
     return where(counts, v, 0.0), f32(1.0), counts
 
 
-def _tap_at(exists, offset, n, pixel, unit, units, geometry):
-    """Where a tap reads, down and across; ``unit`` counts the taps of groups of channels."""
+def _places_of(exists, offset, n, pixel, unit, units, geometry):
+    """Where a tap reads, as ``walk_of`` takes it; ``unit`` counts the taps of groups of channels."""
     outputs, inputs, taps, stride, padding, dilation = geometry
     pixels = outputs[0] * outputs[1]
     tap = unit % (taps[0] * taps[1])
@@ -40,7 +45,8 @@ def _tap_at(exists, offset, n, pixel, unit, units, geometry):
     at = (n * units + unit) * 2 * pixels + pixel
     down = f32(p * stride[0] - padding[0] + r * dilation[0]) + read_if(exists, offset, at)
     across = f32(q * stride[1] - padding[1] + s * dilation[1]) + read_if(exists, offset, at + pixels)
-    return _place(down, f32(inputs[0])), _place(across, f32(inputs[1]))
+    down, across = _place(down, inputs[0]), _place(across, inputs[1])
+    return down, down, across
 
 
 def _pixel_of(n, pixel, tap, outputs, taps):
@@ -53,6 +59,7 @@ def _pixel_of(n, pixel, tap, outputs, taps):
 @kernel
 def deformed(T, masked):
     """The deformed image; an element a thread.  ``share``: channels that have the same offsets."""
+    sum_of = _neighbours(add)
 
     @block(THREADS, 4)
     def loop(
@@ -69,15 +76,9 @@ def deformed(T, masked):
         all_taps, pixel = taps[0] * taps[1], p * outputs[1] + q
         unit, units = c // share * all_taps + r * taps[1] + s, channels // share * all_taps
         geometry = outputs, inputs, taps, stride, padding, dilation
-        down, across = _tap_at(exists, offset, n, pixel, unit, units, geometry)
-        height, width = f32(inputs[0]), f32(inputs[1])
-        total = f32(0.0)
-        for i in range(2):
-            row, by_row, _, in_row = tap_of(i, down, height)
-            for j in range(2):
-                column, by_column, _, in_column = tap_of(j, across, width)
-                place = ((n * inputs[0] + row) * inputs[1] + column) * channels + c
-                total = total + read_if(exists & in_row & in_column, x, place) * (by_row * by_column)
+        places = _places_of(exists, offset, n, pixel, unit, units, geometry)
+        first, sizes = n * (inputs[0] * inputs[1]) * channels + c, (i32(1), inputs[0], inputs[1])
+        total = sum_of(f32(0.0), (x, first, channels), exists, places, sizes)
         if masked:
             total = total * read_if(exists, mask, (n * units + unit) * (outputs[0] * outputs[1]) + pixel)
         write_if(exists, y, at, total)
@@ -88,6 +89,7 @@ def deformed(T, masked):
 @kernel
 def offset_gradient(T, masked):
     """Gradients of offset and mask from g, the deformed image's; a warp takes a tap of a pixel."""
+    sums_of = _neighbours(add_slopes)
 
     @block(THREADS, 4)
     def loop(
@@ -102,25 +104,12 @@ def offset_gradient(T, masked):
         line, pixel = at // pixels, at % pixels
         n, unit = line // units, line % units
         geometry = outputs, inputs, taps, stride, padding, dilation
-        down, across = _tap_at(exists, offset, n, pixel, unit, units, geometry)
-        height, width = f32(inputs[0]), f32(inputs[1])
-        first = unit // all_taps * share
+        places = _places_of(exists, offset, n, pixel, unit, units, geometry)
+        first, sizes = unit // all_taps * share, (i32(1), inputs[0], inputs[1])
         from_ = _pixel_of(n, pixel, unit % all_taps, outputs, taps) * channels + first
-        by_down, by_across, by_value = f32(0.0), f32(0.0), f32(0.0)
-        for i in range(2):
-            row, by_row, row_slope, in_row = tap_of(i, down, height)
-            for j in range(2):
-                column, by_column, column_slope, in_column = tap_of(j, across, width)
-                inside = exists & in_row & in_column
-                place = ((n * inputs[0] + row) * inputs[1] + column) * channels + first
-                product = f32(0.0)
-                for step in range((share + (WARP - 1)) // WARP):
-                    c = step * WARP + lane
-                    counts = inside & (c < share)
-                    product = product + read_if(counts, g, from_ + c) * read_if(counts, x, place + c)
-                by_down = by_down + product * row_slope * by_column
-                by_across = by_across + product * by_row * column_slope
-                by_value = by_value + product * by_row * by_column
+        operands = g, x, from_, n * (inputs[0] * inputs[1]) * channels + first, channels, share, lane
+        zero = f32(0.0)
+        by_across, by_down, _, by_value = sums_of((zero, zero, zero, zero), operands, exists, places, sizes)
         by_down, by_across, by_value = sum_of_warp(by_down), sum_of_warp(by_across), sum_of_warp(by_value)
         chosen = exists & (lane == 0)
         if masked:
@@ -136,6 +125,7 @@ def offset_gradient(T, masked):
 @kernel
 def sampled_gradient(T, masked):
     """Gradient of x from g, the deformed image's; a thread takes a range of a channel's pixels."""
+    back = _neighbours(put_back)
 
     @block(THREADS, 4)
     def loop(
@@ -147,21 +137,15 @@ def sampled_gradient(T, masked):
         n, c = plane // channels, plane % channels
         all_taps, pixels = taps[0] * taps[1], outputs[0] * outputs[1]
         units = channels // share * all_taps
-        geometry = outputs, inputs, taps, stride, padding, dilation
-        height, width = f32(inputs[0]), f32(inputs[1])
+        geometry, sizes = (outputs, inputs, taps, stride, padding, dilation), (i32(1), inputs[0], inputs[1])
         for pixel in range(pixels):
             for tap in range(all_taps):
                 unit = c // share * all_taps + tap
-                down, across = _tap_at(exists, offset, n, pixel, unit, units, geometry)
+                places = _places_of(exists, offset, n, pixel, unit, units, geometry)
                 slope = read_if(exists, g, _pixel_of(n, pixel, tap, outputs, taps) * channels + c)
                 if masked:
                     slope = slope * read_if(exists, mask, (n * units + unit) * pixels + pixel)
-                for i in range(2):
-                    row, by_row, _, in_row = tap_of(i, down, height)
-                    for j in range(2):
-                        column, by_column, _, in_column = tap_of(j, across, width)
-                        place, v = row * inputs[1] + column, slope * (by_row * by_column)
-                        add_in_range(exists & in_row & in_column, y, first, channels, low, high, place, v)
+                back(slope, (y, first, channels, low, high), exists, places, sizes)
 
     return loop
 

@@ -93,30 +93,25 @@ def taps_of(mode: str, padding: str, align_corners: bool):
     return place_of, tap_of
 
 
-def walk_of(take, mode: str, padding: str, align_corners: bool, volume: bool):
+def walk_of(take, tap_of, taps: int, volume: bool):
     """A function that takes all taps of a sample into a state, in order: plane by plane, row by row.
 
-    ``take(state, operands, inside, pixel, weights, slopes)`` gives the next state; ``inside`` is whether there is such
-    a tap, ``pixel`` its place in the image; weights and slopes are those along depth, height and width.
+    It gets the places along depth (of volumes), height and width, and the three sizes.  ``take(state, operands, inside,
+    pixel, weights, slopes)`` gives the next state; ``inside`` is whether there is such a tap, ``pixel`` its place in
+    the image; weights and slopes are those along depth, height and width.
     """
-    place_of, tap_of = taps_of(mode, padding, align_corners)
-    taps, dimensions = TAPS[mode], 3 if volume else 2
     planes = taps if volume else 1
 
-    def walk(state, operands, exists, grid, sample, sizes):
+    def walk(state, operands, exists, places, sizes):
         depth, height, width = f32(sizes[0]), f32(sizes[1]), f32(sizes[2])
-        first = sample * dimensions
-        across = place_of(read_if(exists, grid, first), width)
-        down = place_of(read_if(exists, grid, first + 1), height)
-        behind = place_of(read_if(exists & volume, grid, first + 2), depth)
         for i in range(planes):
-            plane, by_plane, plane_slope, in_plane = tap_of(i, behind, depth)
+            plane, by_plane, plane_slope, in_plane = tap_of(i, places[0], depth)
             if not volume:
                 plane, by_plane, plane_slope, in_plane = i32(0), f32(1.0), f32(0.0), exists
             for j in range(taps):
-                row, by_row, row_slope, in_row = tap_of(j, down, height)
+                row, by_row, row_slope, in_row = tap_of(j, places[1], height)
                 for k in range(taps):
-                    column, by_column, column_slope, in_column = tap_of(k, across, width)
+                    column, by_column, column_slope, in_column = tap_of(k, places[2], width)
                     inside = exists & in_plane & in_row & in_column
                     pixel = (plane * sizes[1] + row) * sizes[2] + column
                     weights, slopes = (by_plane, by_row, by_column), (plane_slope, row_slope, column_slope)
@@ -126,19 +121,57 @@ def walk_of(take, mode: str, padding: str, align_corners: bool, volume: bool):
     return walk
 
 
-def _weight(weights):
-    return weights[0] * weights[1] * weights[2]
-
-
-def _add(total, operands, inside, pixel, weights, slopes):
+def add(total, operands, inside, pixel, weights, slopes):
+    """Add a weighted number."""
     x, first, line = operands
-    return total + read_if(inside, x, first + pixel * line) * _weight(weights)
+    return total + read_if(inside, x, first + pixel * line) * (weights[0] * weights[1] * weights[2])
+
+
+def add_slopes(state, operands, inside, pixel, weights, slopes):
+    """Add a warp's parts of a sample's derivatives by its place, across, down and behind, and by its weight.
+
+    ``count`` channels of g and x are multiplied, a pixel of x being ``line`` numbers.
+    """
+    across, down, behind, whole = state
+    g, x, g_first, x_first, line, count, lane = operands
+    product = f32(0.0)
+    for step in range((count + (WARP - 1)) // WARP):
+        c = step * WARP + lane
+        counts = inside & (c < count)
+        product = product + read_if(counts, g, g_first + c) * read_if(counts, x, x_first + pixel * line + c)
+    across = across + product * (weights[0] * weights[1] * slopes[2])
+    down = down + product * (weights[0] * slopes[1] * weights[2])
+    behind = behind + product * (slopes[0] * weights[1] * weights[2])
+    return across, down, behind, whole + product * (weights[0] * weights[1] * weights[2])
+
+
+def put_back(slope, operands, inside, pixel, weights, slopes):
+    """Add a sample's slope to what it was made of, where that lies in the thread's range."""
+    y, first, line, low, high = operands
+    v = slope * (weights[0] * weights[1] * weights[2])
+    add_in_range(inside, y, first, line, low, high, pixel, v)
+    return slope
+
+
+def grid_walk(take, mode: str, padding: str, align_corners: bool, volume: bool):
+    """A function that takes all taps of the sample at a place of a grid."""
+    place_of, tap_of = taps_of(mode, padding, align_corners)
+    walk, dimensions = walk_of(take, tap_of, TAPS[mode], volume), 3 if volume else 2
+
+    def walk_grid(state, operands, exists, grid, sample, sizes):
+        first = sample * dimensions
+        across = place_of(read_if(exists, grid, first), f32(sizes[2]))
+        down = place_of(read_if(exists, grid, first + 1), f32(sizes[1]))
+        behind = place_of(read_if(exists & volume, grid, first + 2), f32(sizes[0]))
+        return walk(state, operands, exists, (behind, down, across), sizes)
+
+    return walk_grid
 
 
 @kernel
 def grid_sample(T, mode, padding, align_corners, volume):
     """x at the places of a grid (x, y) or (x, y, z); an output a thread."""
-    sum_of = walk_of(_add, mode, padding, align_corners, volume)
+    sum_of = grid_walk(add, mode, padding, align_corners, volume)
 
     @block(THREADS, 4)
     def loop(x: Pointer, grid: FLOAT32, y: Pointer, size: int, line: int, pixels: int, sizes: Ints(3)):
@@ -151,23 +184,10 @@ def grid_sample(T, mode, padding, align_corners, volume):
     return loop
 
 
-def _add_slopes(state, operands, inside, pixel, weights, slopes):
-    by_x, by_y, by_z = state
-    g, x, from_, first, lane, line = operands
-    product = f32(0.0)
-    for step in range((line + (WARP - 1)) // WARP):
-        c = step * WARP + lane
-        counts = inside & (c < line)
-        product = product + read_if(counts, g, from_ + c) * read_if(counts, x, first + pixel * line + c)
-    by_x = by_x + product * (weights[0] * weights[1] * slopes[2])
-    by_y = by_y + product * (weights[0] * slopes[1] * weights[2])
-    return by_x, by_y, by_z + product * (slopes[0] * weights[1] * weights[2])
-
-
 @kernel
 def grid_gradient(T, mode, padding, align_corners, volume):
     """Gradient of the grid; a warp takes a sample, its threads the channels."""
-    sums_of, dimensions = walk_of(_add_slopes, mode, padding, align_corners, volume), 3 if volume else 2
+    sums_of, dimensions = grid_walk(add_slopes, mode, padding, align_corners, volume), 3 if volume else 2
 
     @block(THREADS, 4)
     def loop(
@@ -177,9 +197,8 @@ def grid_gradient(T, mode, padding, align_corners, volume):
         exists = sample < samples
         first = sample // pixels * (sizes[0] * sizes[1] * sizes[2]) * line
         zero = f32(0.0)
-        by_x, by_y, by_z = sums_of(
-            (zero, zero, zero), (g, x, sample * line, first, lane, line), exists, grid, sample, sizes
-        )
+        operands = g, x, sample * line, first, line, line, lane
+        by_x, by_y, by_z, _ = sums_of((zero, zero, zero, zero), operands, exists, grid, sample, sizes)
         by_x, by_y, by_z = sum_of_warp(by_x), sum_of_warp(by_y), sum_of_warp(by_z)
         chosen, at = exists & (lane == 0), sample * dimensions
         write_if(chosen, y, at, by_x)
@@ -189,16 +208,10 @@ def grid_gradient(T, mode, padding, align_corners, volume):
     return loop
 
 
-def _put_back(slope, operands, inside, pixel, weights, slopes):
-    y, first, line, low, high = operands
-    add_in_range(inside, y, first, line, low, high, pixel, slope * _weight(weights))
-    return slope
-
-
 @kernel
 def sampled_gradient(T, mode, padding, align_corners, volume):
     """Gradient of x; a thread takes a range of a plane's pixels."""
-    put_back = walk_of(_put_back, mode, padding, align_corners, volume)
+    back = grid_walk(put_back, mode, padding, align_corners, volume)
 
     @block(THREADS, 4)
     def loop(
@@ -209,7 +222,7 @@ def sampled_gradient(T, mode, padding, align_corners, volume):
         from_, image = plane_at(plane, line, pixels), plane // line
         for p in range(pixels):
             slope = read_if(exists, g, from_ + line * p)
-            put_back(slope, (y, first, line, low, high), exists, grid, image * pixels + p, sizes)
+            back(slope, (y, first, line, low, high), exists, grid, image * pixels + p, sizes)
 
     return loop
 
