@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install numbaconv[cuda]")
 
 from numbaconv.kernels.cuda import emulator  # noqa: E402
+from numbaconv.kernels.cuda.compiler import Ints, Pointer  # noqa: E402
 from numbaconv.kernels.cuda.emulator import Divergence, Fault, launch  # noqa: E402
 from numbaconv.kernels.cuda.intrinsics import (  # noqa: E402
     barrier,
@@ -28,7 +29,6 @@ from numbaconv.kernels.cuda.intrinsics import (  # noqa: E402
     read_shared4,
     registers,
     shared,
-    shuffle_down,
     shuffle_xor,
     thread,
     wgmma_tile,
@@ -217,11 +217,35 @@ def test_shuffles():
     def kernel(y):
         x = thread() * 1.0
         write_if(thread() < 32, y, thread(), shuffle_xor(x, 5))
-        write_if(thread() < 32, y, 32 + thread(), shuffle_down(x, 30))
 
-    y = np.zeros(64, np.float32)
+    y = np.zeros(32, np.float32)
     run(kernel, y, threads=32)
-    np.testing.assert_array_equal(y, [*(i ^ 5 for i in range(32)), 30, 31, *range(2, 32)])
+    np.testing.assert_array_equal(y, [i ^ 5 for i in range(32)])
+
+
+@pytest.mark.parametrize("use", ["shuffle", "shared"])
+def test_integers_where_numbers_belong_are_found(use):
+    def kernel(y):
+        if use == "shuffle":
+            write_if(thread() < 32, y, thread(), shuffle_xor(thread(), 1))
+        else:
+            write_shared(shared() + thread() * 4, thread())
+
+    with pytest.raises(Fault, match="an integer is given to an instruction that takes float32"):
+        run(kernel, np.zeros(32, np.float32), threads=32, shared_bytes=128)
+
+
+def test_a_launch_passes_tuples_of_integers():
+    def kernel(y: Pointer, n: int, sizes: Ints(2), scale: float):
+        write_if(thread() < n, y, thread(), (thread() * sizes[0] + sizes[1]) * scale)
+
+    y = np.zeros(4, np.float32)
+    launch(kernel, (1, 1, 1), 32, 0, (y, 4, 10, 3, 0.5))
+    np.testing.assert_array_equal(y, [1.5, 6.5, 11.5, 16.5])
+    with pytest.raises(TypeError, match="takes 5 arguments, not 4"):
+        launch(kernel, (1, 1, 1), 32, 0, (y, 4, 10, 0.5))
+    with pytest.raises(TypeError, match="1 is passed for float"):
+        launch(kernel, (1, 1, 1), 32, 0, (y, 4, 10, 3, 1))
 
 
 def test_integers_become_bf16_and_back():

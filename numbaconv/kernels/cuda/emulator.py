@@ -310,22 +310,11 @@ class Machine:
     def block_z(self) -> Lanes:
         return self._place[2]
 
-    def threads(self) -> Any:
-        return np.int32(self.block)
-
-    def blocks_x(self) -> Any:
-        return np.int32(self.grid[0])
-
     def barrier(self) -> None:
         self.memory.epoch += 1
 
     def shuffle_xor(self, x: Any, mask: Any) -> Lanes:
         return self._lanes(self._numbers(x).reshape(-1, WARP)[:, np.arange(WARP) ^ int(mask)].reshape(-1))
-
-    def shuffle_down(self, x: Any, delta: Any) -> Lanes:
-        lane = np.arange(WARP)
-        source = np.where(lane + int(delta) < WARP, lane + int(delta), lane)
-        return self._lanes(self._numbers(x).reshape(-1, WARP)[:, source].reshape(-1))
 
     # -------------------------------------------------------------------------------- registers
 

@@ -325,19 +325,17 @@ thread = _ptx("thread", "Index of the thread in its block.", _READ_INDEX.format(
 block_x = _ptx("block_x", "Index of the block in the grid.", _READ_INDEX.format("ctaid.x"), (), (I32,), pure=True)
 block_y = _ptx("block_y", "Second index of the block.", _READ_INDEX.format("ctaid.y"), (), (I32,), pure=True)
 block_z = _ptx("block_z", "Third index of the block.", _READ_INDEX.format("ctaid.z"), (), (I32,), pure=True)
-threads = _ptx("threads", "Threads of a block.", _READ_INDEX.format("ntid.x"), (), (I32,), pure=True)
-blocks_x = _ptx("blocks_x", "Blocks along the grid's x.", _READ_INDEX.format("nctaid.x"), (), (I32,), pure=True)
 
 barrier = _ptx("barrier", "Wait for all threads of the block (__syncthreads).", "bar.sync 0;", ())
 
 
-def _shuffle(name: str, mode: str, doc: str) -> Any:
-    text = f"shfl.sync.{mode}.b32 $0, $1, $2, 0x1f, 0xffffffff;"
-    return _ptx(name, doc, text, (F32, I32), (F32,))
-
-
-shuffle_xor = _shuffle("shuffle_xor", "bfly", "x of the lane whose number differs in the bits of ``mask``.")
-shuffle_down = _shuffle("shuffle_down", "down", "x of the lane ``delta`` further on; the last lanes keep their own.")
+shuffle_xor = _ptx(
+    "shuffle_xor",
+    "x of the lane whose number differs in the bits of ``mask``.",
+    "shfl.sync.bfly.b32 $0, $1, $2, 0x1f, 0xffffffff;",
+    (F32, I32),
+    (F32,),
+)
 
 
 # ------------------------------------------------------------------------------------------------ registers
