@@ -12,8 +12,7 @@ from .geometry import three
 from .lowering import BATCH, PLAIN, Buffer, lowering
 from .native import INT64, Ints, Pointer, kernel
 from .sampling import clear, gather, product_sum, scatter
-from .target import LANES
-from .turn import pixel_back, put_back, rows_for, rows_of
+from .turn import put_back, rows_for, rows_of
 from .vector import at
 
 #: Taps of a sample along a dimension.
@@ -129,40 +128,34 @@ def _make_tables(mode, volume):
 
 @kernel
 def grid_sample(T, mode, volume):
-    """y at all places; a unit is a row of results, in all images of a block.
-
-    With images in lanes the row is sampled image by image, and turned while it is in the cache.
-    """
+    """y at all places; a unit is a row of an image, one image after the other, so that each is read from the cache."""
     tables, taps, dimensions = _make_tables(mode, volume), TAPS[mode], 3 if volume else 2
     depth = taps if volume else 1
 
     def loop(
         begin, end, block: int, first: int, x: Pointer, grid: Pointer,
-        y: Pointer, row: Pointer, places: INT64, weights: Pointer, slopes: Pointer, found: INT64, factors: Pointer,
+        y: Pointer, places: INT64, weights: Pointer, slopes: Pointer, found: INT64, factors: Pointer,
         sizes: Ints(3), xs: Ints(2), ys: Ints(2), channels: int, batch: int, lanes: int, rows: int, columns: int,
         options: Ints(3),
     ):  # fmt: skip
         height, width = taps * columns, 2 * taps * columns
         for unit in range(begin, end):
-            target = at(y, unit * columns * channels * lanes)
-            to = row if lanes > 1 else target
-            for image in range(lanes):
-                n = block * lanes + image
-                if n < batch:
-                    coordinates = at(grid, (n * rows + unit) * columns * dimensions)
-                    tables(coordinates, columns, sizes, options, places, weights, slopes)
-                for p in range(columns):
-                    count = 0
-                    for i in range(depth if n < batch else 0):
-                        for j in range(taps):
-                            for k in range(taps):
-                                d, h, w = i * columns + p, height + j * columns + p, width + k * columns + p
-                                place = (places[d] * sizes[1] + places[h]) * sizes[2] + places[w]
-                                found[count], factors[count] = place * xs[0], weights[d] * weights[h] * weights[w]
-                                count += 1 if (places[d] | places[h] | places[w]) >= 0 else 0
-                    gather(at(x, image * xs[1]), found, factors, count, channels, at(to, image * ys[1] + p * ys[0]))
-            for p in range(columns if lanes > 1 else 0):
-                pixel_back(at(row, p * ys[0]), at(target, p * channels * lanes), channels, ys[1])
+            image = unit // rows
+            n, line = block * lanes + image, (unit - image * rows) * columns
+            source, target = at(x, image * xs[1]), at(y, image * ys[1] + line * ys[0])
+            if n < batch:
+                coordinates = at(grid, (n * rows * columns + line) * dimensions)
+                tables(coordinates, columns, sizes, options, places, weights, slopes)
+            for p in range(columns):
+                count = 0
+                for i in range(depth if n < batch else 0):
+                    for j in range(taps):
+                        for k in range(taps):
+                            d, h, w = i * columns + p, height + j * columns + p, width + k * columns + p
+                            place = (places[d] * sizes[1] + places[h]) * sizes[2] + places[w]
+                            found[count], factors[count] = place * xs[0], weights[d] * weights[h] * weights[w]
+                            count += 1 if (places[d] | places[h] | places[w]) >= 0 else 0
+                gather(source, found, factors, count, channels, at(target, p * ys[0]))
 
     return loop
 
@@ -230,20 +223,20 @@ def _rows_and_columns(y: Buffer) -> tuple[int, int]:
 def lower_grid_sample(program, node, inputs, outputs):
     x, grid = inputs
     y, mode = outputs[0], node.attrs["mode"]
-    source = rows_of(program, x)
+    source, target = rows_of(program, x), rows_for(program, y)
     rows, columns = _rows_and_columns(y)
-    image = columns * source.pixel + LANES if x.lanes > 1 else 0  # images of a row begin in different sets of a cache
     constants = (
-        *three(x.spatial, 1), source.pixel, source.image, source.pixel, image,
+        *three(x.spatial, 1), source.pixel, source.image, target.pixel, target.image,
         x.channels, x.batch, x.lanes, rows, columns, *_options(node.attrs),
     )  # fmt: skip
     most = TAPS[mode] ** grid.shape[-1]
     program.step(
         grid_sample(x.dtype, mode=mode, volume=grid.shape[-1] == 3), (source.buffer, grid),
-        (y, program.per_thread(x.dtype, max(x.lanes * image, 1)), *_workspace(program, x.dtype, mode, columns),
+        (target.buffer, *_workspace(program, x.dtype, mode, columns),
          program.per_thread(np.dtype(np.int64), most), program.per_thread(x.dtype, most)),
-        constants, rows, flops=node.flops,
+        constants, source.images * rows, flops=node.flops,
     )  # fmt: skip
+    put_back(program, target, y)
 
 
 @lowering("grid_sample_grads", inputs=(BATCH, BATCH, PLAIN), outputs=(BATCH, PLAIN))
