@@ -5,7 +5,7 @@ from .compiler import INT32, Ints, Pointer, block, kernel
 from .elementwise import translated
 from .intrinsics import block_x, f32, read_if, thread, where, write_if
 from .lowering import BATCH, lowering
-from .resample import THREADS, place_of, walk_of, walk_step
+from .resample import THREADS, walk_of, walk_step
 
 
 @kernel
@@ -13,9 +13,8 @@ def lp_pool(T, exponent):
     """(sum of weights times x to the power ``exponent``) to the power 1 / ``exponent``."""
     raised, root = translated(raised_to(exponent)), translated(root_of(exponent))
 
-    def add_power(total, operands, counts, pixel, weight):
-        x, line, c = operands
-        return total + where(counts, raised(read_if(counts, x, pixel * line + c)), 0.0) * weight
+    def add_power(total, x, counts, index, pixel, weight):
+        return total + where(counts, raised(read_if(counts, x, index)), 0.0) * weight
 
     sum_of = walk_of(add_power, read_if)
 
@@ -25,11 +24,8 @@ def lp_pool(T, exponent):
         size: int, line: int, outputs: Ints(3), inputs: Ints(3), most: Ints(3),
     ):  # fmt: skip
         at = block_x() * THREADS + thread()
-        inside = at < size
-        n, d, h, w, c = place_of(at, line, outputs)
-        tables = starts, positions, weights
-        total = sum_of(f32(0.0), (x, line, c), inside, (n, d, h, w), tables, outputs, inputs, most)
-        write_if(inside, y, at, root(total))
+        total = sum_of(f32(0.0), x, at, size, line, (starts, positions, weights), (outputs, inputs, most))
+        write_if(at < size, y, at, root(total))
 
     return loop
 

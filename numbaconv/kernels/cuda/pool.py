@@ -10,17 +10,16 @@ from ..cpu.pool import Windows
 from .compiler import INT32, Ints, Pointer, block, kernel
 from .intrinsics import block_x, f32, i32, read_if, thread, where, write_if
 from .lowering import BATCH, lowering
-from .resample import THREADS, one, place_of, resample_step, walk_of, walk_step
+from .resample import THREADS, one, resample_step, walk_of, walk_step
 
 LOWEST = -math.inf
 
 
-def _take_larger(state, operands, counts, pixel, weight):
+def _take_larger(state, x, counts, index, pixel, weight):
     top, place = state
-    x, line, c, first = operands
-    v = read_if(counts, x, pixel * line + c)
+    v = read_if(counts, x, index)
     better = counts & ((place < 0) | (v > top) | ((v != v) & (top == top)))
-    return where(better, v, top), where(better, pixel - first, place)
+    return where(better, v, top), where(better, pixel, place)
 
 
 @kernel
@@ -28,19 +27,14 @@ def max_pool(T, with_indices):
     """The largest number of every window and, if asked for, where in the plane it stands: the first of equals."""
     largest_of = walk_of(_take_larger, one)
 
-    def largest(x, tables, at, inside, line, outputs, inputs, most):
-        n, d, h, w, c = place_of(at, line, outputs)
-        first = n * (inputs[0] * inputs[1] * inputs[2])
-        nothing, operands = (f32(LOWEST), i32(-1)), (x, line, c, first)
-        return largest_of(nothing, operands, inside, (n, d, h, w), tables, outputs, inputs, most)
-
     @block(THREADS, 4)
     def values(
         x: Pointer, starts: INT32, positions: INT32, weights: Pointer, y: Pointer,
         size: int, line: int, outputs: Ints(3), inputs: Ints(3), most: Ints(3),
     ):  # fmt: skip
         at = block_x() * THREADS + thread()
-        top, _ = largest(x, (starts, positions, weights), at, at < size, line, outputs, inputs, most)
+        tables, nothing = (starts, positions, weights), (f32(LOWEST), i32(-1))
+        top, _ = largest_of(nothing, x, at, size, line, tables, (outputs, inputs, most))
         write_if(at < size, y, at, top)
 
     @block(THREADS, 4)
@@ -49,7 +43,8 @@ def max_pool(T, with_indices):
         size: int, line: int, outputs: Ints(3), inputs: Ints(3), most: Ints(3),
     ):  # fmt: skip
         at = block_x() * THREADS + thread()
-        top, place = largest(x, (starts, positions, weights), at, at < size, line, outputs, inputs, most)
+        tables, nothing = (starts, positions, weights), (f32(LOWEST), i32(-1))
+        top, place = largest_of(nothing, x, at, size, line, tables, (outputs, inputs, most))
         write_if(at < size, y, at, top)
         write_if(at < size, indices, at, place)
 
@@ -63,11 +58,10 @@ def lower_max_pool(program, node, inputs, outputs):
     walk_step(program, max_pool(y.dtype, with_indices=len(outputs) > 1), (x,), outputs, matrices, (), node.flops)
 
 
-def _add_if_taken(total, operands, counts, pixel, weight):
-    g, indices, own, line, c = operands
-    window = pixel * line + c
-    taken = counts & (read_if(counts, indices, window) == own)
-    return total + read_if(taken, g, window)
+def _add_if_taken(total, operands, counts, index, pixel, weight):
+    g, indices, own = operands
+    taken = counts & (read_if(counts, indices, index) == own)
+    return total + read_if(taken, g, index)
 
 
 @kernel
@@ -81,12 +75,10 @@ def max_pool_grad(T):
         size: int, line: int, outputs: Ints(3), inputs: Ints(3), most: Ints(3),
     ):  # fmt: skip
         at = block_x() * THREADS + thread()
-        inside = at < size
-        n, d, h, w, c = place_of(at, line, outputs)
-        own = (d * outputs[1] + h) * outputs[2] + w
+        own = at // line % (outputs[0] * outputs[1] * outputs[2])
         tables = starts, positions, weights
-        total = sum_of(f32(0.0), (g, indices, own, line, c), inside, (n, d, h, w), tables, outputs, inputs, most)
-        write_if(inside, y, at, total)
+        total = sum_of(f32(0.0), (g, indices, own), at, size, line, tables, (outputs, inputs, most))
+        write_if(at < size, y, at, total)
 
     return loop
 

@@ -68,19 +68,23 @@ def one(counts, weights, at):
 def walk_of(take, weight_of):
     """A function that takes all entries of an output into a state, in order: plane by plane, row by row.
 
-    ``take(state, operands, counts, pixel, weight)`` gives the next state.  Ways of threads never part: ``counts`` is
-    whether this thread has such an entry.  ``pixel`` is counted through all images.
+    ``take(state, operands, counts, index, pixel, weight)`` gives the next state.  Ways of threads never part:
+    ``counts`` is whether this thread has such an entry.  ``index`` is where it stands, ``pixel`` which of the image's
+    pixels it is.
     """
 
-    def walk(state, operands, inside, output, tables, outputs, inputs, most):
-        n, od, oh, ow = output
+    def walk(state, operands, at, size, line, tables, sizes):
         starts, positions, weights = tables
-        d, d_end = entries_of(inside, starts, od)
-        h_begin, h_end = entries_of(inside, starts, outputs[0] + oh)
-        w_begin, w_end = entries_of(inside, starts, outputs[0] + outputs[1] + ow)
+        outputs, inputs, most = sizes
+        inside = at < size
+        n, d, h, w, c = place_of(at, line, outputs)
+        d, d_end = entries_of(inside, starts, d)
+        h_begin, h_end = entries_of(inside, starts, outputs[0] + h)
+        w_begin, w_end = entries_of(inside, starts, outputs[0] + outputs[1] + w)
+        image = n * (inputs[0] * inputs[1] * inputs[2])
         for _ in range(most[0]):
             in_plane = inside & (d < d_end)
-            plane, plane_weight = n * inputs[0] + read_if(in_plane, positions, d), weight_of(in_plane, weights, d)
+            plane, plane_weight = read_if(in_plane, positions, d), weight_of(in_plane, weights, d)
             h = h_begin
             for _ in range(most[1]):
                 in_row = in_plane & (h < h_end)
@@ -90,7 +94,8 @@ def walk_of(take, weight_of):
                 for _ in range(most[2]):
                     counts = in_row & (w < w_end)
                     pixel = row * inputs[2] + read_if(counts, positions, w)
-                    state = take(state, operands, counts, pixel, row_weight * weight_of(counts, weights, w))
+                    weight = row_weight * weight_of(counts, weights, w)
+                    state = take(state, operands, counts, (image + pixel) * line + c, pixel, weight)
                     w = w + 1
                 h = h + 1
             d = d + 1
@@ -99,9 +104,8 @@ def walk_of(take, weight_of):
     return walk
 
 
-def _add(total, operands, counts, pixel, weight):
-    x, line, c = operands
-    return total + read_if(counts, x, pixel * line + c) * weight
+def _add(total, x, counts, index, pixel, weight):
+    return total + read_if(counts, x, index) * weight
 
 
 @kernel
@@ -115,11 +119,8 @@ def resample(T):
         size: int, line: int, outputs: Ints(3), inputs: Ints(3), most: Ints(3),
     ):  # fmt: skip
         at = block_x() * THREADS + thread()
-        inside = at < size
-        n, d, h, w, c = place_of(at, line, outputs)
-        tables = starts, positions, weights
-        total = sum_of(f32(0.0), (x, line, c), inside, (n, d, h, w), tables, outputs, inputs, most)
-        write_if(inside, y, at, total)
+        total = sum_of(f32(0.0), x, at, size, line, (starts, positions, weights), (outputs, inputs, most))
+        write_if(at < size, y, at, total)
 
     return loop
 

@@ -8,21 +8,20 @@ from .compiler import INT32, INT64, Ints, Pointer, block, kernel
 from .counter import share_at, stream_of
 from .intrinsics import block_x, f32, i32, i64, maximum, read_if, read_wide, thread, where, write_if
 from .lowering import BATCH, PLAIN, lowering
-from .resample import THREADS, one, place_of, walk_of, walk_step
+from .resample import THREADS, one, walk_of, walk_step
 
 
-def _add_positive(total, operands, counts, pixel, weight):
-    x, line, c = operands
-    return total + maximum(0.0, read_if(counts, x, pixel * line + c))
+def _add_positive(total, x, counts, index, pixel, weight):
+    return total + maximum(0.0, read_if(counts, x, index))
 
 
-def _take_up_to(state, operands, counts, pixel, weight):
+def _take_up_to(state, operands, counts, index, pixel, weight):
     """The last number above 0 before which no more than ``goal`` was passed."""
     passed, result, place = state
-    x, line, c, first, goal = operands
-    v = read_if(counts, x, pixel * line + c)
+    x, goal = operands
+    v = read_if(counts, x, index)
     hit = (v > 0.0) & (passed <= goal)
-    return passed + maximum(0.0, v), where(hit, v, result), where(hit, pixel - first, place)
+    return passed + maximum(0.0, v), where(hit, v, result), where(hit, pixel, place)
 
 
 @kernel
@@ -36,28 +35,23 @@ def stochastic_pool(T):
         size: int, line: int, outputs: Ints(3), inputs: Ints(3), most: Ints(3), salt: int,
     ):  # fmt: skip
         at = block_x() * THREADS + thread()
-        inside = at < size
-        n, d, h, w, c = place_of(at, line, outputs)
-        tables = starts, positions, weights
-        total = sum_of(f32(0.0), (x, line, c), inside, (n, d, h, w), tables, outputs, inputs, most)
-        position = (((n * line + c) * outputs[0] + d) * outputs[1] + h) * outputs[2] + w
+        tables, sizes = (starts, positions, weights), (outputs, inputs, most)
+        total = sum_of(f32(0.0), x, at, size, line, tables, sizes)
+        pixels, c = outputs[0] * outputs[1] * outputs[2], at % line
+        image, pixel = at // line // pixels, at // line % pixels
         stream = stream_of(read_wide(key, 0), read_wide(key, 1), i64(salt))
-        goal = total * share_at(stream, i64(position))
-        first = n * (inputs[0] * inputs[1] * inputs[2])
-        _, result, place = drawn_of(
-            (f32(0.0), f32(0.0), i32(-1)), (x, line, c, first, goal), inside, (n, d, h, w), tables, outputs, inputs,
-            most,
-        )  # fmt: skip
-        write_if(inside, y, at, where(total == total, result, total))
-        write_if(inside, indices, at, place)
+        goal = total * share_at(stream, i64((image * line + c) * pixels + pixel))
+        nothing = f32(0.0), f32(0.0), i32(-1)
+        _, result, place = drawn_of(nothing, (x, goal), at, size, line, tables, sizes)
+        write_if(at < size, y, at, where(total == total, result, total))
+        write_if(at < size, indices, at, place)
 
     return loop
 
 
-def _add_square(state, operands, counts, pixel, weight):
+def _add_square(state, x, counts, index, pixel, weight):
     total, squares = state
-    x, line, c = operands
-    v = maximum(0.0, read_if(counts, x, pixel * line + c))
+    v = maximum(0.0, read_if(counts, x, index))
     return total + v, squares + v * v
 
 
@@ -72,14 +66,10 @@ def probability_pool(T):
         size: int, line: int, outputs: Ints(3), inputs: Ints(3), most: Ints(3),
     ):  # fmt: skip
         at = block_x() * THREADS + thread()
-        inside = at < size
-        n, d, h, w, c = place_of(at, line, outputs)
-        total, squares = sums_of(
-            (f32(0.0), f32(0.0)), (x, line, c), inside, (n, d, h, w), (starts, positions, weights), outputs, inputs,
-            most,
-        )  # fmt: skip
-        write_if(inside, y, at, where(total == 0.0, 0.0, squares / total))
-        write_if(inside, inverse, at, where(total == 0.0, 0.0, 1.0 / total))
+        tables, nothing = (starts, positions, weights), (f32(0.0), f32(0.0))
+        total, squares = sums_of(nothing, x, at, size, line, tables, (outputs, inputs, most))
+        write_if(at < size, y, at, where(total == 0.0, 0.0, squares / total))
+        write_if(at < size, inverse, at, where(total == 0.0, 0.0, 1.0 / total))
 
     return loop
 
