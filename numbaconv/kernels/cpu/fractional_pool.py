@@ -93,8 +93,8 @@ def pool(T, overlapping, volumes):
                                 row = (d * size[1] + h) * size[2]
                                 for w in range(w_begin, w_end):
                                     v = x[plane * pixels + row + w]
-                                    if v > top or (v != v and top == top):
-                                        top, place = v, row + w
+                                    better = (v > top) | ((v != v) & (top == top))  # no branch: nothing foretells it
+                                    top, place = v if better else top, row + w if better else place
                         y[to] = top
                         indices[to] = place
                         to += 1
