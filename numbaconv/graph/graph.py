@@ -41,6 +41,11 @@ class Variable:
         self._data = np.require(value, requirements=("C", "A", "W"))
         self._mirror = None
 
+    def exchange(self, other: "Variable") -> None:
+        """Give another variable this one's array, its copy on a device included, and take that one's."""
+        self._data, other._data = other._data, self._data
+        self._mirror, other._mirror = other._mirror, self._mirror
+
     def on(self, driver: Driver) -> DeviceArray:
         """The copy on a device, up to date."""
         if self._mirror is None or self._mirror.copy.driver is not driver:

@@ -63,7 +63,7 @@ def configurations():
         for i, sizes in enumerate(conv.TILES[group]):
             made = implicit_gemm.correlate(
                 OPERANDS[kind], result="float32", tile=(kind, *sizes), vector=width, width=4, volume=False,
-                phased=False, masked=True, activation=None, bias=False, residual=False, homes=(),
+                phased=False, masked=True, activation=None, bias=False, addend=False, homes=(),
             )  # fmt: skip
             yield f"correlate {kind} {sizes}", made, (product, by_depth, *MOVES), i == 0 and kind != "fp16"
         for i, sizes in enumerate(conv.WEIGHT_TILES[group]):
@@ -74,7 +74,7 @@ def configurations():
         for i, tile in enumerate(conv.tiles_for(kind, True) if kind != "fp32" else ()):
             made = implicit_gemm.correlate(
                 OPERANDS[kind], result="float32", tile=tuple(tile), vector=width, width=4, volume=False,
-                phased=False, masked=True, activation=None, bias=False, residual=False, homes=(),
+                phased=False, masked=True, activation=None, bias=False, addend=False, homes=(),
             )  # fmt: skip
             yield f"correlate {tuple(tile)}", made, ("HGMMA", *MOVES), i == 0 and kind == "bf16"
     for transposed in (False, True):

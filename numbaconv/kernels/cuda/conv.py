@@ -149,7 +149,7 @@ def phase_table(c: Convolution) -> np.ndarray:
     return np.array(table, np.int32)
 
 
-def correlate_step(c: Convolution, residual=None) -> None:
+def correlate_step(c: Convolution) -> None:
     """Append the launch of a forward pass or input gradient."""
     x, w, y, dimensions = c.x, c.w, c.y, c.dimensions
     check_size(x, w, y)
@@ -168,7 +168,7 @@ def correlate_step(c: Convolution, residual=None) -> None:
         x.dtype, result=y.dtype.name, tile=tuple(tile), vector=copy_width(x.dtype.itemsize, depth, x.channels),
         width=store_width(columns, y.channels), volume=in_d > 1 or out_d > 1 or c.filter_size[0] > 1,
         phased=phases > 1, masked=math.prod(c.filter_size) <= MASK_BITS, activation=c.activation,
-        bias=c.bias is not None, residual=residual is not None,
+        bias=c.bias is not None, addend=c.addend is not None,
         homes=homes_of([(c.activation, ())]) if c.activation else (),
     )  # fmt: skip
     constants = (
@@ -178,9 +178,9 @@ def correlate_step(c: Convolution, residual=None) -> None:
         out_d, out_h, out_w, *(d[3] for d in dimensions),
     )  # fmt: skip
     grid = (ceil_div(rows, tile.rows) * ceil_div(columns, tile.columns), phases * c.groups)
-    # Without a bias or residual the operands are still there, and not read.
+    # Without a bias or addend the operands are still there, and not read.
     nothing = c.program.constant(np.zeros(1, np.float32))
-    inputs = (x, w, c.bias or nothing, residual or y, c.program.constant(table))
+    inputs = (x, w, c.bias or nothing, c.addend or y, c.program.constant(table))
     c.program.launch(made, grid, inputs, (y,), constants, flops=c.flops)
 
 
@@ -289,17 +289,28 @@ def operand(program, source):
     return program.once((id(source), dtype), make)
 
 
-def _layouts(node):
-    """Depthwise filters lie as [tap][channel] in both directions."""
+def _is_depthwise(node) -> bool:
     x, weight = node.inputs[:2]
-    alone = is_depthwise(node.attrs.get("groups", 1), x.shape[1], weight.shape[0], len(x.shape) - 2)
-    return BATCH, FILTER_TRANSPOSED if alone else FILTER, PLAIN
+    return is_depthwise(node.attrs.get("groups", 1), x.shape[1], weight.shape[0], len(x.shape) - 2)
+
+
+def takes_addend(node) -> bool:
+    """Whether the kernel of a convolution adds a value of its result's form on the way out."""
+    return not _is_depthwise(node)
+
+
+def _layouts(node):
+    """Depthwise filters lie as [tap][channel] in both directions; behind the bias there may be an addend."""
+    addend = (BATCH,) if "addend" in node.attrs else ()
+    bias = (PLAIN,) * (len(node.inputs) - 2 - len(addend))
+    return BATCH, FILTER_TRANSPOSED if _is_depthwise(node) else FILTER, *bias, *addend
 
 
 def _lower(program, node, direction, inputs, outputs) -> None:
-    x, w, *bias = inputs
-    added = bias[0] if bias else None
-    given = Convolution(program, direction, node.attrs, x, w, outputs[0], added, flops=node.flops)
+    x, w, *more = inputs
+    addend = more.pop() if "addend" in node.attrs else None
+    bias = more[0] if more else None
+    given = Convolution(program, direction, node.attrs, x, w, outputs[0], bias, addend, node.flops)
     if serves(given):
         depthwise_step(given)
     else:
