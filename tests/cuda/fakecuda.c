@@ -46,9 +46,16 @@ int cuGetErrorString(int error, const char **text) { *text = error ? "fake error
 int cuStreamCreate(void **stream, unsigned flags) { *stream = (void *)0x200; return SUCCESS; }
 int cuStreamSynchronize(void *stream) { LOG("wait\n"); return capturing ? INVALID_VALUE : SUCCESS; }
 
+int cuEventCreate(void **event, unsigned flags) { *event = (void *)0x300; return SUCCESS; }
+int cuEventRecord(void *event, void *stream) { return capturing ? INVALID_VALUE : SUCCESS; }
+int cuEventSynchronize(void *event) { return SUCCESS; }
+int cuEventElapsedTime(float *milliseconds, void *first, void *last) { *milliseconds = 1; return SUCCESS; }
+int cuEventDestroy(void *event) { return SUCCESS; }
+
 int cuMemAllocAsync(Address *address, size_t size, void *stream) {
     void *found;
     if (capturing || posix_memalign(&found, 512, size)) return OUT_OF_MEMORY;
+    memset(found, 0, size); /* what nothing writes is the number zero */
     *address = (Address)(uintptr_t)found;
     LOG("allocate %zu\n", size);
     return SUCCESS;

@@ -52,31 +52,33 @@ PRODUCTS = {
 #: Double precision, and numbers that should be in registers.
 FORBIDDEN = ("DADD", "DMUL", "DFMA", "F2F.F64", "LDL", "STL")
 
-#: 16 bytes to shared memory past the registers, and 16 bytes of results.
-MOVES = ("LDGSTS.E.BYPASS.128", "STG.E.128")
+#: 16 bytes to shared memory past the registers, and four results at once, by their size.
+COPY, STORE = "LDGSTS.E.BYPASS.128", {2: "STG.E.64", 4: "STG.E.128"}
 
 
 def configurations():
     """(name, kernel, instructions it must have, whether the test takes part in every run)"""
     for kind, (product, by_depth, by_row) in PRODUCTS.items():
         group, width = "fp32" if kind == "fp32" else "tensor", CHUNK_BYTES // ITEMSIZE[kind]
+        store = STORE[ITEMSIZE[kind]]
         for i, sizes in enumerate(conv.TILES[group]):
             made = implicit_gemm.correlate(
-                OPERANDS[kind], result="float32", tile=(kind, *sizes), vector=width, width=4, volume=False,
+                OPERANDS[kind], result=OPERANDS[kind].name, tile=(kind, *sizes), vector=width, width=4, volume=False,
                 phased=False, masked=True, activation=None, bias=False, addend=False, homes=(),
             )  # fmt: skip
-            yield f"correlate {kind} {sizes}", made, (product, by_depth, *MOVES), i == 0 and kind != "fp16"
+            yield f"correlate {kind} {sizes}", made, (product, by_depth, COPY, store), i == 0 and kind != "fp16"
         for i, sizes in enumerate(conv.WEIGHT_TILES[group]):
             made = implicit_gemm.correlate_weights(
                 OPERANDS[kind], tile=(kind, *sizes), g_vector=width, x_vector=width, width=4, volume=False
             )
-            yield f"correlate_weights {kind} {sizes}", made, (product, by_row, *MOVES), i == 0 and kind != "fp16"
+            needed = (product, by_row, COPY, STORE[4])
+            yield f"correlate_weights {kind} {sizes}", made, needed, i == 0 and kind != "fp16"
         for i, tile in enumerate(conv.tiles_for(kind, True) if kind != "fp32" else ()):
             made = implicit_gemm.correlate(
-                OPERANDS[kind], result="float32", tile=tuple(tile), vector=width, width=4, volume=False,
+                OPERANDS[kind], result=OPERANDS[kind].name, tile=tuple(tile), vector=width, width=4, volume=False,
                 phased=False, masked=True, activation=None, bias=False, addend=False, homes=(),
             )  # fmt: skip
-            yield f"correlate {tuple(tile)}", made, ("HGMMA", *MOVES), i == 0 and kind == "bf16"
+            yield f"correlate {tuple(tile)}", made, ("HGMMA", COPY, store), i == 0 and kind == "bf16"
     for transposed in (False, True):
         made = depthwise.depthwise("float32", width=4, transposed=transposed, activation=None, bias=False, homes=())
         yield f"depthwise {transposed}", made, ("LDG.E.128", "STG.E.128"), False
@@ -92,6 +94,8 @@ def streams():
     for name, chain in {"add relu": relu, "gelu_grad": gelu, "scale by channels": norm}.items():
         made = elementwise.pointwise("float32", width=4, homes=elementwise.homes_of(chain["program"]), **chain)
         yield f"pointwise {name}", made, ("LDG.E.128", "STG.E.128"), True
+    narrow = elementwise.pointwise("float16", width=4, homes=elementwise.homes_of(relu["program"]), **relu)
+    yield "pointwise add relu in fp16", narrow, ("LDG.E.64", "STG.E.64"), True
     homes = elementwise.homes_of(norm["program"])
     for statistics in ((("sum", 4),), (("moments", 0),)):
         made = channelwise.statistics_of_runs("float32", statistics=statistics, across=32, homes=homes, **norm)

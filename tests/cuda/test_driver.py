@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -12,19 +11,6 @@ from typing import Any
 import pytest
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install numbaconv[cuda]")
-
-compiler = shutil.which("cc") or shutil.which("gcc")
-pytestmark = pytest.mark.skipif(compiler is None, reason="no C compiler to build the fake driver with")
-
-
-@pytest.fixture(scope="module")
-def fake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a libcuda.so.1 that launches nothing."""
-    folder = tmp_path_factory.mktemp("driver")
-    source = Path(__file__).with_name("fakecuda.c")
-    command = [compiler, "-shared", "-fPIC", "-O1", "-w", "-o", str(folder / "libcuda.so.1"), str(source), "-ldl"]
-    subprocess.run(command, check=True)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,7 @@ class Gpu:
         self._device = _checked(cu.cuDeviceGet(0))
         self._context = _checked(cu.cuDevicePrimaryCtxRetain(self._device))
         self._use()
-        self.name = _text(_checked(cu.cuDeviceGetName(256, self._device))).rstrip("\0")
+        self.name = _text(_checked(cu.cuDeviceGetName(256, self._device))).partition("\0")[0]
         attribute = cu.CUdevice_attribute
         major, minor = (
             _checked(cu.cuDeviceGetAttribute(which, self._device))
