@@ -190,6 +190,13 @@ def test_a_shortcut_is_added_by_the_convolution() -> None:
     assert labels == ["reorder"] + ["conv"] * 6 + ["avg_pool", "reshape", "linear"]
 
 
+def test_infinity_stays_infinity_in_tf32() -> None:
+    x, weight = np.ones((2, 4), np.float32), np.ones((3, 4), np.float32)
+    x[1, 2] = np.inf
+    y = nc.compile(F.linear, device="cuda", precision="tf32")(x, weight)
+    np.testing.assert_array_equal(nc.to_host(y), [[4.0] * 3, [np.inf] * 3])
+
+
 def test_precisions_that_there_are_not() -> None:
     with pytest.raises(ValueError, match="precision must be one of fp32, tf32, bf16, fp16, not 'int8'"):
         nc.compile(F.relu, device="cuda", precision="int8")(np.zeros(3, np.float32))

@@ -732,8 +732,7 @@ def mma_tile(typing, sums, a, b, rows, columns, kind):
 
     sums: ``registers(rows * columns * 4)``; a: ``words(rows * 4)``; b: ``words(columns * 2)``, all in mma.sync's
     layout. ``rows`` and ``columns`` count products; ``kind`` is a key of ``MMA_DEPTH``.  tf32 takes float32 bits,
-    rounded here by half a unit of the last place that the tensor cores read: they would cut, which errs by twice as
-    much, towards zero.
+    rounded here to what the tensor cores read: they would cut, which errs by twice as much, towards zero.
     """
     m, n, name = _literal(rows), _literal(columns), _literal(kind)
     if m is None or n is None or name is None:
@@ -749,7 +748,9 @@ def mma_tile(typing, sums, a, b, rows, columns, kind):
 
         def fragment(array, count):
             values = [builder.load(at(array, i)) for i in range(count)]
-            return [builder.add(v, _i32(1 << 12)) for v in values] if name == "tf32" else values
+            if name == "tf32":
+                values = [_asm(builder, "cvt.rna.tf32.f32 $0, $1;", "r", (("r", v),), pure=True)[0] for v in values]
+            return values
 
         left, right = fragment(args[1], m * 4), fragment(args[2], n * 2)
         for i in range(m):
