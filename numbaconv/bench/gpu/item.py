@@ -76,7 +76,7 @@ class Collector:
     def copy(self, target: int, source: int, size: int) -> None:
         pass
 
-    def record(self, launches: Sequence[Launch]) -> Callable[[], None]:
+    def record(self, launches: Sequence[Launch], in_order: bool = False) -> Callable[[], None]:
         raise RuntimeError("nothing runs while kernels are collected")
 
     def synchronize(self) -> None:

@@ -124,7 +124,7 @@ def measure_pass(session: Session, layer: ConvLayer, direction: str, precision: 
             run.run()
         name = "wgmma" if wgmma else "ours"
         launches = [launch for run in runs for launch in run.launches(inside_a_network)]
-        calls[name] = driver.record(launches), copies
+        calls[name] = driver.record(launches, in_order=True), copies
         kernels[name] = "; ".join(launch.kernel.label for launch in launches[: len(launches) // copies])
     if session.torch is not None:
         calls["torch"] = _torch_pass(session.torch, layer, direction, arrays.host, precision, copies), copies
