@@ -1,8 +1,8 @@
 """Layers other than convolutions: forward, and backward to all their arrays.
 
 Timed as convolutions are (see ``conv``), but PyTorch's backward pass runs through autograd, which costs it a few
-microseconds; there is no other door to it that is the same for all functions.  Where the planner has made one step of a
-function and its gradient, our backward pass counts both.
+microseconds; there is no other door to it that is the same for all functions.  A gradient that it hands out as a view
+(of the output's gradient: those of ``concat`` and ``sum``) is copied, as autograd does to keep it: ours are arrays.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 import numbaconv.functional as F
-from numbaconv.graph import Executable, Graph, compile_graph, gradients
-from numbaconv.graph.autodiff import flatten_tree
+from numbaconv.graph import Executable, Graph, Tensor, compile_graph, gradients
+from numbaconv.graph.autodiff import flatten_tree, residuals_of
 from numbaconv.graph.fuse import split
 
 from .conv import inside_a_network
@@ -151,16 +151,24 @@ def _compile(layer: Layer, backward: bool, arguments: dict[str, Any]) -> tuple[E
     arrays, rebuild = flatten_tree(arguments)
     leaves = [graph.leaf(array) for array in arrays]
     results = _results(layer, rebuild(leaves))
-    moved = sum(array.nbytes for array in arrays) + 4.0 * sum(y.spec.size for y in results)
-    begin = 0
     if backward:
-        begin = len(graph.nodes)
-        moved += sum(array.nbytes for array in arrays if array.dtype.kind == "f")
-        floats = [leaf for leaf in leaves if leaf.dtype.kind == "f"]
-        results = gradients(results[0], floats, graph.leaf(_output_gradient(results[0].shape)))
-    labels = {"reorder", *(node.op.name for node in split(graph.nodes[begin:]))}
-    graph.output(*results)
+        graph = _backward(graph, results[0], [leaf for leaf in leaves if leaf.dtype.kind == "f"])
+    else:
+        graph.output(*results)
+    labels = {"reorder", *(node.op.name for node in split(graph.live_nodes()))}
+    moved = sum(float(t.size * t.dtype.itemsize) for t in (*graph.leaves, *graph.outputs))
     return compile_graph(graph), labels, moved
+
+
+def _backward(graph: Graph, result: Tensor, wanted: Sequence[Tensor]) -> Graph:
+    """The pass back from ``result`` alone, as ``vjp`` runs it: what the forward pass leaves behind is given."""
+    forward = {id(node) for node in graph.nodes}
+    grads = gradients(result, wanted, graph.leaf(_output_gradient(result.shape)))
+    residuals = residuals_of(graph, forward, grads)
+    values = compile_graph(graph.slice([], residuals)).run() if residuals else []
+    part = graph.slice(residuals, grads)
+    part.sources[: len(values)] = values
+    return part
 
 
 def _output_gradient(shape: tuple[int, ...]) -> np.ndarray:
@@ -223,4 +231,11 @@ def _torch_call(
     floats = [tensor.requires_grad_() for tensor in inputs if tensor.is_floating_point()]
     result = call()[0]
     grad = laid_out(_output_gradient(tuple(result.shape)))
-    return lambda: torch.autograd.grad(result, floats, grad, retain_graph=True)
+
+    dense = torch.contiguous_format if form is None else form
+
+    def pull() -> list[Any]:
+        grads = torch.autograd.grad(result, floats, grad, retain_graph=True)
+        return [g if g.is_contiguous() or g.is_contiguous(memory_format=dense) else g.contiguous() for g in grads]
+
+    return pull

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.elementwise import COSTLY, FUNCTIONS
 from ..ops.arithmetic import add_row
-from ..ops.shape import expand
+from ..ops.shape import channel_broadcast, expand, reshape_row
 from .graph import Graph, Node, Tensor
 from .runner import compile_graph
 
@@ -135,7 +136,7 @@ def vjp(f: Callable, *primals: Any) -> tuple[Any, Callable]:
     total = total or [_zeros(t) for t in floats]
     # The backward graph takes what it needs of the forward's values as inputs of its own.
     given = {id(t) for t in grads_in}
-    residuals = [t for t in graph.boundary(forward, total) if id(t) not in given]
+    residuals = [t for t in residuals_of(graph, forward, total) if id(t) not in given]
     arrays, _ = _arrays("vjp", primals)
     values = _run(graph.slice(inputs, [*results, *residuals]), arrays)
     backward = graph.slice([*residuals, *grads_in], total)
@@ -155,6 +156,21 @@ def vjp(f: Callable, *primals: Any) -> tuple[Any, Callable]:
         return shape_as(leaves)
 
     return rebuild(values[: len(results)]), pullback
+
+
+def residuals_of(graph: Graph, forward: set[int], grads: Sequence[Tensor]) -> list[Tensor]:
+    """What gradients take of a graph's inputs and of the values of its nodes ``forward``.
+
+    What elementwise functions make of leaves alone in a pass over them is made again: it would cost as much to read.
+    """
+    again: set[int] = set()
+    for node in graph.nodes:
+        cheap = node.op in (channel_broadcast, reshape_row) or (
+            node.op.name in FUNCTIONS and node.op.name not in COSTLY
+        )
+        if id(node) in forward and cheap and all(t.node is None or id(t.node) in again for t in node.inputs):
+            again.add(id(node))
+    return graph.boundary(forward - again, grads)
 
 
 def _run(graph: Graph, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -1,11 +1,24 @@
 """Element-by-element arithmetic, and the sum of everything."""
 
+from .compiler import inline
 from .elementwise import elementwise
 from .lowering import PLAIN, ceil_div, lowering
 from .math import exp, log
 from .native import Pointer, kernel
 from .target import LANES
-from .vector import absolute, load_first, maximum, minimum, reduce_add, reduce_max, splat, sqrt, store_first, where
+from .vector import (
+    absolute,
+    load,
+    load_first,
+    maximum,
+    minimum,
+    reduce_add,
+    reduce_max,
+    splat,
+    sqrt,
+    store_first,
+    where,
+)
 
 
 @elementwise("add")
@@ -119,17 +132,25 @@ def partial_sums(T, function):
     """The sum, the sum of squares or the largest magnitude of every ``SUM_UNIT`` elements; a unit is one of them."""
     squares, largest = function == "sum_of_squares", function == "largest"
 
+    @inline
+    def merged(a, b):
+        return where(a != a, a, maximum(a, b)) if largest else a + b
+
+    @inline
+    def taken(total, v):
+        return merged(total, absolute(v) if largest else v * v if squares else v)
+
     def loop(begin, end, block: int, first: int, x: Pointer, y: Pointer, n: int):
         for unit in range(begin, end):
-            total = splat(x, 0.0)
-            for i in range(unit * SUM_UNIT, min(n, (unit + 1) * SUM_UNIT), LANES):
-                v = load_first(x, i, n - i)
-                if largest:
-                    total = where(total != total, total, maximum(total, absolute(v)))
-                elif squares:
-                    total = total + v * v
-                else:
-                    total = total + v
+            low, high = unit * SUM_UNIT, min(n, (unit + 1) * SUM_UNIT)
+            t0 = t1 = t2 = t3 = splat(x, 0.0)  # sums that do not wait for each other
+            whole = low + (high - low) // (4 * LANES) * (4 * LANES)
+            for i in range(low, whole, 4 * LANES):
+                t0, t1 = taken(t0, load(x, i)), taken(t1, load(x, i + LANES))
+                t2, t3 = taken(t2, load(x, i + 2 * LANES)), taken(t3, load(x, i + 3 * LANES))
+            for i in range(whole, high, LANES):
+                t0 = taken(t0, load_first(x, i, high - i))
+            total = merged(merged(t0, t1), merged(t2, t3))
             y[unit] = reduce_max(total) if largest else reduce_add(total)
 
     return loop

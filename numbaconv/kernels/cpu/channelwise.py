@@ -6,9 +6,8 @@ run's first pixel, lane by lane, and combined as Chan, Golub and LeVeque (1979) 
 cancels however far the mean is from zero.
 """
 
-from numba import njit
-
 from ..elementwise import has_channels, input_layouts, output_layouts
+from .compiler import inline
 from .elementwise import (
     ELEMENTS,
     functions_of,
@@ -37,12 +36,12 @@ SIZES = {"sum": (1, 1), "moments": (3, 3)}
 # ------------------------------------------------------------------------------------------------ one run of pixels
 
 
-@njit(error_model="numpy")
+@inline
 def _add_to_sum(s, i, line, v, fresh):
     store(s, i, v if fresh else load(s, i) + v)
 
 
-@njit(error_model="numpy")
+@inline
 def _add_to_moments(s, i, line, v, fresh):
     """Every lane's first number, and the sums of differences to it and of their squares."""
     if fresh:
@@ -55,7 +54,7 @@ def _add_to_moments(s, i, line, v, fresh):
         store(s, i + 2 * line, load(s, i + 2 * line) + d * d)
 
 
-@njit(error_model="numpy")
+@inline
 def _moments_of_lanes(s, i, line, pixels):
     """First number, mean less the first number, and sum of squared deviations in every lane."""
     inverse = 1.0 / pixels
@@ -63,12 +62,12 @@ def _moments_of_lanes(s, i, line, pixels):
     return load(s, i), total * inverse, maximum(0.0, load(s, i + 2 * line) - total * total * inverse)
 
 
-@njit(error_model="numpy")
+@inline
 def _sum_over_lanes(s, i, line, pixels, t, to, channels, valid):
     t[to] = reduce_add(where(first_lanes(valid), load(s, i), 0.0))
 
 
-@njit(error_model="numpy")
+@inline
 def _moments_over_lanes(s, i, line, pixels, t, to, channels, valid):
     start, mean, squares = _moments_of_lanes(s, i, line, pixels)
     mask, origin = first_lanes(valid), lane_of(start, 0)
@@ -80,12 +79,12 @@ def _moments_over_lanes(s, i, line, pixels, t, to, channels, valid):
     t[to + 2 * channels] = reduce_add(where(mask, squares + d * d * pixels, 0.0))
 
 
-@njit(error_model="numpy")
+@inline
 def _sum_in_lanes(s, i, line, pixels, t, to, channels, left):
     store_first(t, to, load(s, i), left)
 
 
-@njit(error_model="numpy")
+@inline
 def _moments_in_lanes(s, i, line, pixels, t, to, channels, left):
     start, mean, squares = _moments_of_lanes(s, i, line, pixels)
     store_first(t, to, start, left)
@@ -106,12 +105,12 @@ def sizes_of(statistics) -> list[tuple[int, int]]:
     return found
 
 
-@njit(error_model="numpy")
+@inline
 def _read_channel(x, c, left):
     return splat(x, x[c])
 
 
-@njit(error_model="numpy")
+@inline
 def _write_valid(y, i, v, left):
     store(y, i, where(first_lanes(left), v, 0.0))
 

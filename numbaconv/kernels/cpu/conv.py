@@ -11,11 +11,10 @@ left out rather than multiplied by padding.
 
 import math
 
-from numba import njit
-
 from . import depthwise, geometry
 from .activation import ACTIVATIONS
 from .algorithm import FORWARD, GENERAL, INPUT, WEIGHTS, Convolution, Offer, algorithm, append_steps
+from .compiler import inline
 from .filter import FilterStrides, filter_strides
 from .frame import padded, worth_padding
 from .geometry import inside, taps_at, three
@@ -67,7 +66,7 @@ def correlate(T, images, rows, vectors, tail, activation, bias):
     panel = make_panel(images, rows, vectors, tail)
     act = ACTIVATIONS[activation] if activation else None
 
-    @njit(error_model="numpy")
+    @inline
     def finish(y, b, pixels, column, channels):
         """Bias and activation while the row is in the cache."""
         if images:
@@ -175,16 +174,16 @@ def correlate_weights(T, form, rows, vectors, row_tail, vector_tail, merge):
     def make(height, width):
         return product(height, width, PIXELS_AHEAD) if turned else lane_sum(height, width)
 
-    @njit(error_model="numpy")
+    @inline
     def sums(planes, rows, pixels):
         """The lengths of a tile's four sums."""
         return (planes, rows, pixels, LANES) if turned else (planes, rows, 1, pixels)
 
-    @njit(error_model="numpy")
+    @inline
     def strides(plane, row, pixel, image):
         return (plane, row, pixel, image) if turned else (plane, row, 0, pixel)
 
-    @njit(error_model="numpy")
+    @inline
     def run_of_images(x, g, p, runs, outputs, counts, x_strides, g_strides, p_row, again):
         # a tile's gradients stay in the cache while the run's vectors pass by
         whole = outputs // rows * rows
@@ -193,7 +192,7 @@ def correlate_weights(T, form, rows, vectors, row_tail, vector_tail, merge):
         if row_tail and outputs > whole:
             short(x, at(g, whole * LANES), at(p, whole * p_row), runs, counts, x_strides, g_strides, p_row, again)
 
-    @njit(error_model="numpy")
+    @inline
     def run_of_channels(x, g, p, runs, outputs, counts, x_strides, g_strides, p_row, again):
         for k in range(0, outputs, vectors * LANES):
             gk, pk = at(g, k), at(p, k)
@@ -317,7 +316,7 @@ def _pixel_runs(widths: tuple[int, ...]) -> list[tuple[int, int]]:
     w_out, w_in, phases, index_step, tap_stride = widths[0], widths[1], widths[3], widths[5], widths[6]
     found: dict[int, int] = {1: 0}
     for phase in range(phases):
-        start, _, count = taps_at.py_func(widths, phase)
+        start, _, count = taps_at(widths, phase)
         pixels = ceil_div(w_out - phase, phases)
         reach = (count - 1) * tap_stride
         inner = max(0, ceil_div(-(start + min(0, reach)), index_step))

@@ -8,8 +8,8 @@ which are added to the four neighbours of each sample, and whose products with t
 import math
 
 import numpy as np
-from numba import njit
 
+from .compiler import inline
 from .filter import filter_strides
 from .lowering import (
     BATCH,
@@ -38,7 +38,7 @@ TILE_BYTES = 256 * 1024
 MOST_PIXELS, LEAST_PIXELS = 256, 16
 
 
-@njit(error_model="numpy")
+@inline
 def _neighbours(h, w, height, width, pixel, places, parts):
     """The pixels around a place that lie inside the image: how many, where, and the parts of their weights.
 
@@ -61,7 +61,7 @@ def _neighbours(h, w, height, width, pixel, places, parts):
     return count
 
 
-@njit(error_model="numpy")
+@inline
 def _start(p, geometry):
     """Where the first tap of output pixel ``p`` would read without an offset."""
     out_w, _, _, stride_h, stride_w, pad_h, pad_w, _, _, _ = geometry
@@ -69,7 +69,7 @@ def _start(p, geometry):
     return row * stride_h - pad_h, (p - row * out_w) * stride_w - pad_w
 
 
-@njit(error_model="numpy")
+@inline
 def _sample(offset, at_offset, lanes, start, tap, geometry, pixel, places, parts):
     """``_neighbours`` of the place that a tap reads; its offset stands at ``at_offset``."""
     _, height, width, _, _, _, _, dilation_h, dilation_w, taps_w = geometry
@@ -82,7 +82,7 @@ def _sample(offset, at_offset, lanes, start, tap, geometry, pixel, places, parts
 def _make_columns(masked):
     """A function that writes the columns of ``count`` output pixels from ``p0`` on, for taps ``tap`` to ``end_tap``."""
 
-    @njit(error_model="numpy")
+    @inline
     def columns(x, offset, mask, column, places, parts, p0, count, tap, end_tap, taps, geometry, pixel, channels,
                 offset_groups, lanes, image):  # fmt: skip
         depth = channels // offset_groups

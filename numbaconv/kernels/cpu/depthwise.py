@@ -18,19 +18,19 @@ from contextlib import ExitStack
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.core.typing import signature as signature_of
 from numba.extending import intrinsic
 
 from .activation import ACTIVATIONS
 from .algorithm import FORWARD, INPUT, SPECIAL, WEIGHTS, Convolution, Offer, algorithm
+from .compiler import forbid_unrolling, inline
 from .geometry import inside, taps_at
 from .lowering import ceil_div
 from .native import Ints, Pointer, kernel
 from .partial import add_partials
 from .target import LANES, TILES, instruction_set
-from .tile import forbid_unrolling
 from .vector import (
     Vector,
     at,
@@ -82,7 +82,7 @@ def _links(dimension: tuple[int, ...], outputs: int) -> Links:
     tap_step, tap_stride = dimension[4], dimension[6]
 
     def of(o: int) -> tuple[tuple[int, int], ...]:
-        start, first, count = taps_at.py_func(dimension, o)
+        start, first, count = taps_at(dimension, o)
         return tuple(sorted((start + n * tap_stride, first + n * tap_step) for n in range(count)))
 
     return tuple(of(o) for o in range(outputs))
@@ -427,7 +427,7 @@ def depthwise_weights(T, heights, widths, rows, columns, images, cut):
         wide = weight_window(row_links, wide_links, size, tap_rows, False, cut)
         narrow = weight_window(row_links, narrow_links, size, tap_rows, True, cut)
 
-        @njit(error_model="numpy")
+        @inline
         def band(x, g, s, count, left, row, in_h, in_w, row_end, out_w, line, s_vector):
             strides = (in_w * line, out_w * line, line)
             j = 0
@@ -445,7 +445,7 @@ def depthwise_weights(T, heights, widths, rows, columns, images, cut):
             return band
         others = along_row(tap_rows.stop)
 
-        @njit(error_model="numpy")
+        @inline
         def band_and_others(x, g, s, count, left, row, in_h, in_w, row_end, out_w, line, s_vector):
             band(x, g, s, count, left, row, in_h, in_w, row_end, out_w, line, s_vector)
             others(x, g, s, count, left, row, in_h, in_w, row_end, out_w, line, s_vector)

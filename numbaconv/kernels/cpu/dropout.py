@@ -2,9 +2,12 @@
 
 import math
 
-from .counter import stream_of, word_at
-from .lowering import BATCH, PLAIN, SAME, lowering
+from .counter import STEP, state_at, stream_of, word_of
+from .lowering import BATCH, PLAIN, SAME, ceil_div, lowering
 from .native import INT64, Ints, Pointer, kernel
+
+#: Elements of a unit of the loop where there are no lanes.
+RUN = 1024
 
 
 @kernel
@@ -14,20 +17,24 @@ def dropout(T):
     ``steps``: what an image, a row and a column further add to the number of the unit that is kept or dropped.
     """
 
+    number = T.type
+
     def loop(
-        begin, end, block: int, first: int, x: Pointer, key: INT64, y: Pointer,
+        begin, end, block: int, first: int, x: Pointer, key: INT64, y: Pointer, elements: int,
         columns: int, lanes: int, steps: Ints(3), salt: int, threshold: int, scale: float, shift: float, lost: float,
     ):  # fmt: skip
         stream = stream_of(key[0], key[1], salt)
         by_image, by_row, by_column = steps
+        factor, kept, dropped = number(scale), number(shift), number(lost)
         for row in range(begin, end):
             for column in range(columns):
-                for lane in range(lanes):
-                    number = (block * lanes + lane) * by_image + row * by_row + column * by_column
-                    i = (row * columns + column) * lanes + lane
+                start = (row * columns + column) * lanes
+                state = state_at(stream, block * lanes * by_image + row * by_row + column * by_column)
+                for lane in range(min(lanes, elements - start)):
+                    v = x[start + lane]
                     # threshold is p * 2^32
-                    kept = word_at(stream, number) >= threshold
-                    y[i] = x[i] * scale + shift if kept else 0.0 * x[i] + lost
+                    y[start + lane] = v * factor + kept if word_of(state) >= threshold else v * number(0.0) + dropped
+                    state += by_image * STEP
 
     return loop
 
@@ -44,12 +51,13 @@ def lower_dropout(program, node, inputs, outputs):
         else:
             steps = {0: (0, 0, 0), 1: (1, 0, 0), 2: (columns, 0, 1)}[leading]
     elif leading in (0, rank):  # NumPy's order is the order of units
-        rows, columns, lanes = x.elements, 1, 1
-        steps = (0, int(leading > 0), 0)
+        rows, columns, lanes = ceil_div(x.elements, RUN), 1, RUN
+        steps = (int(leading > 0), RUN * int(leading > 0), 0)
     else:
-        rows, columns, lanes = math.prod(x.shape[:leading]), math.prod(x.shape[leading:]), 1
+        rows, columns, lanes = math.prod(x.shape[:leading]), 1, math.prod(x.shape[leading:])
         steps = (0, 1, 0)
     constants = (
-        columns, lanes, *steps, attrs["salt"], round(attrs["p"] * 2**32), attrs["scale"], attrs["shift"], attrs["lost"],
+        x.elements, columns, lanes, *steps, attrs["salt"], round(attrs["p"] * 2**32),
+        attrs["scale"], attrs["shift"], attrs["lost"],
     )  # fmt: skip
     program.step(dropout(y.dtype), inputs, outputs, constants, rows)

@@ -5,10 +5,9 @@
 
 from collections.abc import Callable, Iterable
 
-from numba import njit
-
 from .. import elementwise as common
 from ..elementwise import CHANNELS, COSTLY, ELEMENTS, NUMBER, homes_of
+from .compiler import inline
 from .lowering import Buffer, ceil_div
 from .native import Pointers, kernel
 from .target import LANES
@@ -31,7 +30,7 @@ def elementwise(name: str, costly: bool = False) -> Callable[[Callable], Callabl
 
     def register(function: Callable) -> Callable:
         common.FUNCTIONS[name] = function
-        FUNCTIONS[name] = njit(error_model="numpy")(function)
+        FUNCTIONS[name] = inline(function)
         if costly:
             COSTLY.add(name)
         return FUNCTIONS[name]
@@ -56,7 +55,7 @@ def written_out(parameters: str, lines: Iterable[str], names: dict[str, Callable
     source = "\n    ".join([f"def code({parameters}):", *lines, "return"])
     namespace = dict(names)
     exec(source, namespace)
-    return njit(error_model="numpy")(namespace["code"])
+    return inline(namespace["code"])
 
 
 def lines_of(operands: str, program, stores: tuple[int, ...]) -> list[str]:
@@ -76,27 +75,27 @@ def functions_of(program) -> dict[str, Callable]:
     return {name: FUNCTIONS[name] for name, _ in program}
 
 
-@njit(error_model="numpy")
+@inline
 def read_number(x):
     return splat(x, x[0])
 
 
-@njit(error_model="numpy")
+@inline
 def read_whole(x, i, left):
     return load(x, i)
 
 
-@njit(error_model="numpy")
+@inline
 def read_first(x, i, left):
     return load_first(x, i, left)
 
 
-@njit(error_model="numpy")
+@inline
 def write_whole(y, i, v, left):
     store(y, i, v)
 
 
-@njit(error_model="numpy")
+@inline
 def write_first(y, i, v, left):
     store_first(y, i, v, left)
 

@@ -17,10 +17,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from .activation import ACTIVATIONS
 from .algorithm import COUNTED, FORWARD, INPUT, WEIGHTS, Convolution, Offer, algorithm
+from .compiler import inline
 from .filter import filter_strides
 from .fourier import SIZES, inverse, join_rows, radices, roots, split_rows, transform
 from .lowering import Buffer, ceil_div
@@ -31,7 +31,7 @@ from .turn import turned
 from .vector import at, load, load_first, splat, store, store_first
 
 
-@njit(error_model="numpy")
+@inline
 def _pitch(rows):
     """Elements between columns of a tile's spectrum: never a power of two, which would share few lines of a cache."""
     return (2 * rows + 2) * LANES
@@ -89,7 +89,7 @@ def transform_tiles(T, parts):
     return loop
 
 
-@njit(error_model="numpy")
+@inline
 def _rows_back(spectrum, h, size_h, size_w, z, spare, plan_w, w_w):
     """Rows h and h + 1 of a tile, in the real and imaginary parts of z, from the columns' inverse transforms."""
     pitch = _pitch(size_h)

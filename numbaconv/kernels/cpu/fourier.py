@@ -10,8 +10,8 @@ number is two vectors at a fixed distance; the inverse transform is the forward 
 import math
 
 import numpy as np
-from numba import njit
 
+from .compiler import inline
 from .target import LANES
 from .vector import at, load, store
 
@@ -40,7 +40,7 @@ def roots(size: int, dtype: np.dtype) -> np.ndarray:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1).ravel().astype(dtype)
 
 
-@njit(error_model="numpy")
+@inline
 def _put(y, im, re_part, im_part, w, k):
     """y = root k times a complex number."""
     c, s = w[2 * k], w[2 * k + 1]
@@ -48,7 +48,7 @@ def _put(y, im, re_part, im_part, w, k):
     store(y, im, re_part * s + im_part * c)
 
 
-@njit(error_model="numpy")
+@inline
 def _stage_of_4(x, x_step, x_im, y, y_step, y_im, n, s, w):
     """Butterflies of four numbers n / 4 apart, for ``s`` transforms of length n side by side."""
     m = n // 4
@@ -70,7 +70,7 @@ def _stage_of_4(x, x_step, x_im, y, y_step, y_im, n, s, w):
             _put(at(there, 3 * next_), y_im, ac_re - bd_im, ac_im + bd_re, w, 3 * p * s)
 
 
-@njit(error_model="numpy")
+@inline
 def _stage_of_3(x, x_step, x_im, y, y_step, y_im, n, s, w):
     m = n // 3
     across = m * s * x_step
@@ -90,7 +90,7 @@ def _stage_of_3(x, x_step, x_im, y, y_step, y_im, n, s, w):
             _put(at(there, 2 * next_), y_im, mid_re - turn_im, mid_im + turn_re, w, 2 * p * s)
 
 
-@njit(error_model="numpy")
+@inline
 def _stage_of_2(x, x_step, x_im, y, y_step, y_im, n, s, w):
     m = n // 2
     across = m * s * x_step
@@ -104,7 +104,7 @@ def _stage_of_2(x, x_step, x_im, y, y_step, y_im, n, s, w):
             _put(at(there, s * y_step), y_im, a_re - b_re, a_im - b_im, w, p * s)
 
 
-@njit(error_model="numpy")
+@inline
 def transform(x, x_step, x_im, y, y_step, y_im, work, size, plan, w):
     """The transform of ``size`` complex vectors ``x_step`` apart; ``x_im`` is where their imaginary parts lie.
 
@@ -132,13 +132,13 @@ def transform(x, x_step, x_im, y, y_step, y_im, work, size, plan, w):
         source, step, im = target, t_step, t_im
 
 
-@njit(error_model="numpy")
+@inline
 def inverse(x, x_step, x_im, y, y_step, y_im, work, size, plan, w):
     """The inverse of ``transform``, times ``size``."""
     transform(at(x, x_im), x_step, -x_im, at(y, y_im), y_step, -y_im, work, size, plan, w)
 
 
-@njit(error_model="numpy")
+@inline
 def split_rows(z, size, first, second, step):
     """The halves 0 to size / 2 of the spectra of two real rows that were transformed as one complex one, times 2.
 
@@ -154,7 +154,7 @@ def split_rows(z, size, first, second, step):
         store(second, k * step + LANES, other_re - re_part)
 
 
-@njit(error_model="numpy")
+@inline
 def join_rows(first, second, step, z, size):
     """The spectrum of two real rows as one complex one, from the halves of theirs."""
     for k in range(size // 2 + 1):

@@ -2,15 +2,16 @@
 
 import math
 
-from numba import from_dtype, njit
+from numba import from_dtype
 
+from .compiler import inline
 from .counter import share_at, stream_of, word_at
 from .geometry import three
 from .lowering import PLAIN, lowering
 from .native import INT32, INT64, Ints, Pointer, kernel
 
 
-@njit(error_model="numpy")
+@inline
 def _shuffled(out, at, span, count, stream, position):
     """``count`` steps over ``span`` pixels, each one of two neighbouring whole numbers, in a random order."""
     low = span // max(count, 1)

@@ -11,16 +11,17 @@ from contextlib import ExitStack
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .algorithm import SPECIAL, WEIGHTS, Convolution, Offer, algorithm
+from .compiler import forbid_unrolling, inline
 from .lowering import ceil_div
 from .native import Ints, Pointer, kernel
 from .partial import add_partials
 from .target import LANES
-from .tile import forbid_unrolling, tiles_for
+from .tile import tiles_for
 from .vector import (
     at,
     broadcast,
@@ -171,11 +172,11 @@ def gathered_weights(T, rows, vectors, tail, run, elements):
         tile = gather_tile(height, [_sources(v, run, elements) for v in range(first, last)])
         following = along(height, last) if last < count else None
 
-        @njit(error_model="numpy")
+        @inline
         def one(g, x, p, pixels, g_pixel, x_strides, p_row, again):
             tile(g, x, at(p, first * LANES), pixels, g_pixel, x_strides, p_row, again)
 
-        @njit(error_model="numpy")
+        @inline
         def more(g, x, p, pixels, g_pixel, x_strides, p_row, again):
             tile(g, x, at(p, first * LANES), pixels, g_pixel, x_strides, p_row, again)
             following(g, x, p, pixels, g_pixel, x_strides, p_row, again)

@@ -1,15 +1,14 @@
 """Where filters and windows meet their input: integer arithmetic shared by convolution and pooling."""
 
-from numba import njit
-
 from ..convolution import three
 from . import lowering
+from .compiler import inline
 
 #: Division rounding up, inside kernels.
-ceil_div = njit(error_model="numpy")(lowering.ceil_div)
+ceil_div = inline(lowering.ceil_div)
 
 
-@njit(error_model="numpy")
+@inline
 def inside(start, stride, count, size):
     """The range of i in [0, count) with 0 <= start + i * stride < size."""
     if stride > 0:
@@ -20,7 +19,7 @@ def inside(start, stride, count, size):
     return low, max(low, min(high, count))
 
 
-@njit(error_model="numpy")
+@inline
 def taps_at(dimension, o):
     """(input position of the first tap, first tap, number of taps) for output position ``o`` of ``conv.correlate``."""
     _, _, kernel, phases, tap_step, index_step, _, offset, dilation = dimension

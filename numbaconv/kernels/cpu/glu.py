@@ -2,6 +2,7 @@
 
 import math
 
+from .compiler import inline
 from .lowering import BATCH, PLAIN, images_or_plain, lowering
 from .math import sigmoid
 from .native import Pointer, kernel
@@ -13,19 +14,25 @@ from .vector import load_first, store_first
 def glu(T, gradient):
     """Of (units, 2, n): the first half times the sigmoid of the second, or with ``gradient`` its gradient times g."""
 
+    @inline
+    def gated(x, g, y, unit, i, n, left):
+        """One vector, of which ``left`` numbers count."""
+        start = 2 * unit * n + i
+        a, s = load_first(x, start, left), sigmoid(load_first(x, start + n, left))
+        if gradient:
+            grad = load_first(g, unit * n + i, left) * s
+            store_first(y, start, grad, left)
+            store_first(y, start + n, grad * a * (1.0 - s), left)
+        else:
+            store_first(y, unit * n + i, a * s, left)
+
     def loop(begin, end, block: int, first: int, x: Pointer, g: Pointer, y: Pointer, n: int):
+        whole = n // LANES * LANES
         for unit in range(begin, end):
-            for i in range(0, n, LANES):
-                left = n - i
-                start = 2 * unit * n + i
-                a = load_first(x, start, left)
-                s = sigmoid(load_first(x, start + n, left))
-                if gradient:
-                    grad = load_first(g, unit * n + i, left) * s
-                    store_first(y, start, grad, left)
-                    store_first(y, start + n, grad * a * (1.0 - s), left)
-                else:
-                    store_first(y, unit * n + i, a * s, left)
+            for i in range(0, whole, LANES):
+                gated(x, g, y, unit, i, n, LANES)
+            if whole < n:
+                gated(x, g, y, unit, whole, n, n - whole)
 
     return loop
 

@@ -9,9 +9,10 @@ reduction to [sqrt(1/2), sqrt(2)).
 """
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
+from .compiler import OVERLOAD, inline
 from .target import has_fma
 from .vector import (
     Vector,
@@ -104,13 +105,13 @@ def _polynomial(coefficients):
     count = len(coefficients)
     if count == 1:
         (constant,) = coefficients
-        return njit(lambda x, powers: splat(x, constant), error_model="numpy")
+        return inline(lambda x, powers: splat(x, constant))
     if count == 2:
         constant, slope = coefficients
-        return njit(lambda x, powers: fma(x, slope, constant), error_model="numpy")
+        return inline(lambda x, powers: fma(x, slope, constant))
     level = (count - 1).bit_length() - 2  # of the power 2^(level + 1) at which it is cut
     low, high = _polynomial(coefficients[: 2 << level]), _polynomial(coefficients[2 << level :])
-    return njit(lambda x, powers: fma(high(x, powers), powers[level], low(x, powers)), error_model="numpy")
+    return inline(lambda x, powers: fma(high(x, powers), powers[level], low(x, powers)))
 
 
 def _reduction(kind, coefficients):
@@ -120,7 +121,7 @@ def _reduction(kind, coefficients):
     last, first, *others = reversed(coefficients)
     polynomial = _polynomial(tuple(others))
 
-    @njit(error_model="numpy")
+    @inline
     def reduce(x):
         # maximum and minimum return their second argument for NaN, which therefore passes through.
         bounded = minimum(highest, maximum(lowest, x))
@@ -134,7 +135,7 @@ def _reduction(kind, coefficients):
     return reduce
 
 
-@overload(exp)
+@overload(exp, OVERLOAD)
 def _exp(x):
     if not isinstance(x, Vector):
         return None
@@ -153,7 +154,7 @@ def _expm1_coefficients(kind):
     return _exp_coefficients(degree)[:-1]
 
 
-@overload(expm1)
+@overload(expm1, OVERLOAD)
 def _expm1(x):
     if not isinstance(x, Vector):
         return None
@@ -175,7 +176,7 @@ _TANH_P = (
 _TANH_Q = (8.145186886980994e-07, 0.00033488761569385145, 0.026022778124731923, 0.46746575607997337, 1.0)
 
 
-@overload(tanh)
+@overload(tanh, OVERLOAD)
 def _tanh(x):
     if not isinstance(x, Vector):
         return None
@@ -201,7 +202,7 @@ def _tanh(x):
     return single if x.dtype == types.float32 else double
 
 
-@overload(sigmoid)
+@overload(sigmoid, OVERLOAD)
 def _sigmoid(x):
     if not isinstance(x, Vector):
         return None
@@ -222,7 +223,7 @@ def _log_coefficients(terms: int):
 def _log_of_one_more(coefficients):
     """log(1 + f) by the series in s = f / (2 + f)."""
 
-    @njit(error_model="numpy")
+    @inline
     def series(f):
         s = f / (2.0 + f)
         z = s * s
@@ -235,7 +236,7 @@ def _log_of_one_more(coefficients):
     return series
 
 
-@overload(log)
+@overload(log, OVERLOAD)
 def _log(x):
     if not isinstance(x, Vector):
         return None
@@ -266,7 +267,7 @@ def _log(x):
     return implementation
 
 
-@overload(log1p)
+@overload(log1p, OVERLOAD)
 def _log1p(x):
     if not isinstance(x, Vector):
         return None
@@ -311,10 +312,10 @@ def _rounded_by(splitter):
         low = a - high
         return ((high * high - square) + 2.0 * (high * low)) + low * low
 
-    return njit(fused if has_fma() else split, error_model="numpy")
+    return inline(fused if has_fma() else split)
 
 
-@overload(normal_cdf_and_density)
+@overload(normal_cdf_and_density, OVERLOAD)
 def _normal_cdf_and_density(x):
     if not isinstance(x, Vector):
         return None
@@ -346,7 +347,7 @@ _LOG_CDF = (
 )  # fmt: skip
 
 
-@overload(normal_cdf)
+@overload(normal_cdf, OVERLOAD)
 def _normal_cdf(x):
     if not isinstance(x, Vector):
         return None

@@ -19,14 +19,11 @@ Compiled loops are kept as plain object files (``kernels/cache.py``).
 import ctypes
 import functools
 import hashlib
-import inspect
-import itertools
 import struct
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -36,6 +33,7 @@ from .. import factory
 from ..annotations import FLOAT64, INT32, INT64, UINT8, Ints, Pointer, Pointers
 from ..cache import cache_folder, digest_of_file, load_or_compile
 from ..cache import digest_for as digest_with
+from . import compiler
 from .target import cpu
 
 __all__ = [
@@ -43,7 +41,6 @@ __all__ = [
     "compiled_now", "digest_for", "kernel", "link", "word",
 ]  # fmt: skip
 
-_WORD = "void(CPointer(int64), int64, int64)"
 _lock = threading.RLock()
 
 
@@ -61,81 +58,6 @@ def _environment() -> bytes:
 def digest_for(source: str, *details: str) -> str:
     """What names an object file: environment, sources from the file ``source`` on, and details."""
     return digest_with(_environment(), source, *details)
-
-
-# ------------------------------------------------------------------------------------------------ compiling
-
-
-def _numba_types(loop: Callable, dtype: np.dtype):
-    """Numba's types of a loop's arguments after begin and end."""
-    from numba import from_dtype, types
-
-    found = []
-    for parameter in list(inspect.signature(loop).parameters.values())[2:]:
-        kind = parameter.annotation
-        if kind is Pointer:
-            found.append(types.CPointer(from_dtype(dtype)))
-        elif isinstance(kind, Pointer):
-            found.append(types.CPointer(from_dtype(np.dtype(kind.dtype))))
-        elif isinstance(kind, Ints):
-            found.append(types.UniTuple(types.int64, kind.count))
-        elif isinstance(kind, Pointers):
-            found.append(types.UniTuple(types.CPointer(from_dtype(dtype)), kind.count))
-        elif kind is float:
-            found.append(types.float64)
-        elif kind is int:
-            found.append(types.int64)
-        else:
-            raise TypeError(f"kernel argument {parameter.name!r} needs the annotation Pointer, int or float")
-    return found
-
-
-def _unpacker(argument_types):
-    """An intrinsic that reads typed arguments from a row of 64-bit words."""
-    from llvmlite import ir
-    from numba import types
-    from numba.core import cgutils
-    from numba.extending import intrinsic
-
-    @intrinsic
-    def unpack(typingctx, words):
-        def codegen(context, builder, signature, arguments):
-            position = itertools.count()
-
-            def argument(kind):
-                if isinstance(kind, types.UniTuple):
-                    return cgutils.pack_array(builder, [argument(kind.dtype) for _ in range(kind.count)])
-                word = builder.load(builder.gep(arguments[0], [ir.Constant(ir.IntType(64), next(position))]))
-                if isinstance(kind, types.CPointer):
-                    return builder.inttoptr(word, context.get_value_type(kind))
-                return builder.bitcast(word, ir.DoubleType()) if kind == types.float64 else word
-
-            values = [argument(kind) for kind in argument_types]
-            return cgutils.pack_struct(builder, values) if values else context.get_dummy_value()
-
-        return types.Tuple(argument_types)(words), codegen
-
-    return unpack
-
-
-def _build(make: Callable, dtype: np.dtype, constants: dict) -> Any:
-    """Compile one loop with its entry; gives Numba's compiled function."""
-    from numba import cfunc, njit
-
-    loop = make(dtype, **constants)
-    unpack = _unpacker(_numba_types(loop, dtype))
-    body = njit(error_model="numpy", fastmath={"contract", "nsz"})(loop)
-
-    def entry(words, begin, end):
-        body(begin, end, *unpack(words))
-
-    return cfunc(_WORD, error_model="numpy")(entry)
-
-
-def _compile(make: Callable, dtype: np.dtype, constants: dict) -> tuple[str, bytes]:
-    """Compile one loop; gives the symbol of its entry and the object file."""
-    compiled = _build(make, dtype, constants)
-    return compiled._wrapper_name, compiled._library._get_compiled_object()
 
 
 # ------------------------------------------------------------------------------------------------ linking
@@ -200,7 +122,7 @@ class Specialised(factory.Specialised):
         """The entry's symbol and the object file, from the cache or compiled now."""
 
         def compile() -> tuple[str, bytes]:
-            found = _compile(self.kernel.make, self.dtype, dict(self.constants))
+            found = compiler.compile(self.kernel.make, self.dtype, dict(self.constants))
             compiled_now.append(self.label)
             return found
 
@@ -217,7 +139,7 @@ class Specialised(factory.Specialised):
 
     def assembly(self) -> str:
         """The machine code as text, compiled anew (for tests and the curious)."""
-        return _build(self.kernel.make, self.dtype, dict(self.constants))._library.get_asm_str()
+        return compiler.build(self.kernel.make, self.dtype, dict(self.constants))._library.get_asm_str()
 
 
 #: Labels of the kernels that this process compiled (rather than found in the cache).

@@ -4,8 +4,7 @@ With images in lanes the weights are broadcast and the vectors hold pixels; with
 broadcast and the vectors hold output channels.
 """
 
-from numba import njit
-
+from .compiler import inline
 from .geometry import ceil_div
 from .target import LANES
 from .tile import product, product_first, tiles_for
@@ -27,7 +26,7 @@ def make_panel(images: bool, rows: int, vectors: int, tail: int):
         wide, single = product_first(rows, vectors), product_first(1, vectors)
         wide_tail, single_tail = product_first(rows, max(tail, 1)), product_first(1, max(tail, 1))
 
-    @njit(error_model="numpy")
+    @inline
     def panel_of_images(x, w, y, width, counts, x_strides, w_strides, x_next, y_next, w_row, outputs):
         whole = outputs // rows * rows
         cut = tail and outputs > whole
@@ -53,7 +52,7 @@ def make_panel(images: bool, rows: int, vectors: int, tail: int):
                                 w_row, x_next, LANES, y_next, 0)  # fmt: skip
                 j += 1
 
-    @njit(error_model="numpy")
+    @inline
     def panel_of_channels(x, w, y, width, counts, x_strides, w_strides, x_next, y_next, w_row, outputs):
         step = vectors * LANES
         whole = ceil_div(outputs, LANES) * LANES - tail * LANES
@@ -91,7 +90,7 @@ def tiles_along_vectors(make, height: int, vectors: int, vector_tail: int, p_vec
     """
     tile, narrow, column = make(height, vectors), make(height, max(vector_tail, 1)), make(height, 1)
 
-    @njit(error_model="numpy")
+    @inline
     def walk(x, g, p, runs, counts, x_strides, g_strides, p_row, again):
         v = 0
         while v < runs:
@@ -118,7 +117,7 @@ def make_outer(rows: int, vectors: int, row_tail: int, vector_tail: int):
     wide, narrow = product(rows, vectors), product(rows, max(vector_tail, 1))
     short, corner = product(max(row_tail, 1), vectors), product(max(row_tail, 1), max(vector_tail, 1))
 
-    @njit(error_model="numpy")
+    @inline
     def outer(a, b, p, outputs, runs, counts, a_strides, b_strides, a_row, p_row, again):
         for v in range(0, runs, vectors):
             bv, whole = at(b, v * LANES), outputs // rows * rows

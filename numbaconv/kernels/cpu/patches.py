@@ -7,8 +7,7 @@ dilation).
 
 import math
 
-from numba import njit
-
+from .compiler import inline
 from .geometry import inside, three
 from .lowering import BATCH, PLAIN, SAME, lowering
 from .native import Ints, Pointer, kernel
@@ -17,7 +16,7 @@ from .target import LANES
 from .vector import at, load, splat, store
 
 
-@njit(error_model="numpy")
+@inline
 def _met(dimension, tap):
     """The positions at which a tap meets the image: (first, end, where the tap of position 0 would be)."""
     count, size, _, stride, padding, dilation = dimension
@@ -131,7 +130,7 @@ def unfold_pixels(T, images):
 def fold_pixels(T, images, bias):
     """A batch; a unit is a pixel."""
 
-    @njit(error_model="numpy")
+    @inline
     def position(dimension, pixel, tap):
         """The position whose tap meets a pixel, -1 if there is none."""
         count, _, _, stride, padding, dilation = dimension

@@ -11,10 +11,9 @@ channels is turned, for its pixels cost the same however many products they ente
 
 import math
 
-from numba import njit
-
 from .activation import ACTIVATIONS
 from .algorithm import FORWARD, INPUT, SPECIAL, WEIGHTS, Convolution, Offer, algorithm
+from .compiler import inline
 from .filter import filter_strides
 from .geometry import three
 from .lowering import ceil_div
@@ -100,7 +99,7 @@ def multiply_pixels(T, rows, vectors, tail, last_tail, activation, bias):
     panel, last_panel = make_panel(True, rows, vectors, tail), make_panel(True, rows, vectors, last_tail)
     act = ACTIVATIONS[activation] if activation else None
 
-    @njit(error_model="numpy")
+    @inline
     def finish(y, b, pixels, channels, y_pixel):
         for j in range(pixels):
             for k in range(channels):
@@ -219,7 +218,7 @@ def multiply_gradients(T, rows, vectors, row_tail, vector_tail, last_tail):
         tall = tiles_along_vectors(make, rows, vectors, tail, LANES)
         short = tiles_along_vectors(make, max(row_tail, 1), vectors, tail, LANES)
 
-        @njit(error_model="numpy")
+        @inline
         def products(t, a, p, width, channels, counts, t_strides, a_strides, p_row, again):
             whole = channels // rows * rows
             for k in range(0, whole, rows):
@@ -275,7 +274,7 @@ def multiply_gradients(T, rows, vectors, row_tail, vector_tail, last_tail):
 def sum_sections(T, transposed):
     """Ordered sum of ``copies`` partial gradients [rows][line]; a unit is a row, or ``LANES`` rows of the transpose."""
 
-    @njit(error_model="numpy")
+    @inline
     def total(p, copies, distance):
         v = load(p, 0)
         for i in range(1, copies):

@@ -1,25 +1,31 @@
 """Pooling in one to three dimensions: windows over vectors of channels (and images), both layouts alike.
 
 Where windows lie is a table (``Windows``), so sliding and adaptive windows have the same kernels.  Gradients gather:
-each pixel adds up what the windows around it give, so that it is written once and rows can be shared among threads.
+each pixel adds up what the windows around it give, so that it is written once and rows can be shared among threads;
+only the few maxima of large windows are scattered.
 """
 
 import math
 
 import numpy as np
-from numba import njit
 
 from ...ops.window import spans, steps
+from .compiler import inline
 from .geometry import three
 from .lowering import BATCH, Buffer, ceil_div, lowering
 from .math import exp, log
 from .native import FLOAT64, INT32, INT64, Ints, Pointer, kernel
 from .resample import ABREAST, Matrix, piece_of, pieces_of, resample_step, row_of, rows_of, tables_of, transposed
+from .runs import fill_run
 from .target import LANES
+from .vector import at as moved
 from .vector import bits, integers_of, load, load_first, splat, sqrt, store, store_first, where
 
 #: Taps of windows whose loops are written out; larger ones are walked by loops of any length, one kernel for all.
 MOST_TAPS = 27
+
+#: Where there are so many pixels for a window, gradients are scattered to the few that were taken.
+FEW_WINDOWS = 8
 
 #: Pixels that are added at a time to sums in memory.
 TOGETHER = 4
@@ -74,13 +80,13 @@ def flat(scales) -> np.ndarray:
     return np.array([s for found in scales for s in found])
 
 
-@njit(error_model="numpy")
+@inline
 def span_at(places, at):
     """(first position, taps) of the span ``at``."""
     return places[2 * at], places[2 * at + 1]
 
 
-@njit(error_model="numpy")
+@inline
 def spans_of_row(places, row, out):
     """The spans of planes and of rows, for a row of windows of which there are ``out``."""
     d = row // out[1]
@@ -92,7 +98,7 @@ def _raised(exponent):
     if exponent == int(exponent) and 1 <= exponent <= 8:
         whole = int(exponent)
 
-        @njit(error_model="numpy")
+        @inline
         def raised(v):
             result = v
             for _ in range(whole - 1):
@@ -100,7 +106,7 @@ def _raised(exponent):
             return result
     else:
 
-        @njit(error_model="numpy")
+        @inline
         def raised(v):
             return exp(log(v) * exponent)
 
@@ -111,17 +117,17 @@ def _root(exponent):
     """v -> v to the power 1 / ``exponent``."""
     if exponent == 1.0:
 
-        @njit(error_model="numpy")
+        @inline
         def root(v):
             return v
     elif exponent == 2.0:
 
-        @njit(error_model="numpy")
+        @inline
         def root(v):
             return sqrt(v)
     else:
 
-        @njit(error_model="numpy")
+        @inline
         def root(v):
             return exp(log(v) * (1.0 / exponent))
 
@@ -133,13 +139,13 @@ def _operation(kind, exponent):
     largest, powers = kind == "max", kind == "power"
     raised, root = (_raised(exponent), _root(exponent)) if powers else (None, None)
 
-    @njit(error_model="numpy")
+    @inline
     def take(result, v):
         if largest:
             return where((v > result) | (v != v), v, result)
         return result + (raised(v) if powers else v)
 
-    @njit(error_model="numpy")
+    @inline
     def finished(result, scale):
         if largest:
             return result
@@ -148,7 +154,7 @@ def _operation(kind, exponent):
     return (-math.inf if largest else 0.0), take, finished
 
 
-@njit(error_model="numpy")
+@inline
 def _load_all(x, index, left):
     """``load_first`` of a whole vector."""
     return load(x, index)
@@ -158,7 +164,7 @@ def _inside(window, lowest, take, read):
     """A function that reduces a window that lies inside the input: its loops have known lengths."""
     full_d, full_h, full_w = window
 
-    @njit(error_model="numpy")
+    @inline
     def inside(x, start, plane, row, column, left):
         result = splat(x, lowest)
         for d in range(full_d):
@@ -285,7 +291,7 @@ def max_pool_indices(T, window):
     full_d, full_h, full_w = window
     full = full_d * full_h * full_w
 
-    @njit(error_model="numpy")
+    @inline
     def take(top, place, v, pixel):
         better = (v > top) | ((v != v) & (top == top))  # the first of equals, and of NaN
         return where(better, v, top), where(better, splat(place, pixel), place)
@@ -340,12 +346,12 @@ def max_pool_grad(T):
     ``windows`` are the numbers of the windows around each pixel, a dimension after the other, from ``starts`` on.
     """
 
-    @njit(error_model="numpy")
+    @inline
     def part(g, indices, at, pixel, left):
         taken = load_first(indices, at, left) == pixel
         return where(taken, load_first(g, at, left), 0.0)
 
-    @njit(error_model="numpy")
+    @inline
     def whole_part(g, indices, at, pixel):
         return where(load(indices, at) == pixel, load(g, at), 0.0)
 
@@ -376,6 +382,25 @@ def max_pool_grad(T):
                                 total = total + part(g, indices, (at + windows[w]) * line + c, pixel, left)
                     store_first(out, to + c, total, left)
                     c += LANES
+
+    return loop
+
+
+@kernel
+def max_pool_scatter(T):
+    """As ``max_pool_grad``, from the windows' side; a unit is ``ABREAST`` vectors of all pixels and windows."""
+
+    def loop(
+        begin, end, block: int, first: int, g: Pointer, indices: INT32, out: Pointer,
+        windows: int, pixels: int, line: int,
+    ):  # fmt: skip
+        c_begin, c_end = begin * ABREAST * LANES, min(line, end * ABREAST * LANES)
+        for pixel in range(pixels):
+            fill_run(moved(out, pixel * line + c_begin), 0.0, c_end - c_begin)
+        for window in range(windows):
+            for i in range(window * line + c_begin, window * line + c_end):
+                if indices[i] >= 0:
+                    out[indices[i] * line + i - window * line] += g[i]
 
     return loop
 
@@ -416,6 +441,10 @@ def lower_max_pool(program, node, inputs, outputs):
 def lower_max_pool_grad(program, node, inputs, outputs):
     g, out = inputs[0], outputs[0]
     line = g.channels * g.lanes
+    if out.pixels >= FEW_WINDOWS * g.pixels:
+        constants = (g.pixels, out.pixels, line)
+        program.step(max_pool_scatter(g.dtype), inputs, outputs, constants, ceil_div(line, ABREAST * LANES))
+        return
     matrices = Windows(node.attrs, out.spatial, g.spatial).transposed()
     sizes = (*map(len, matrices), *three(g.spatial, 1))
     pieces, piece = pieces_of(line, sizes[0] * sizes[1], 1)

@@ -6,8 +6,8 @@ in a batch.
 """
 
 import numpy as np
-from numba import njit
 
+from .compiler import inline
 from .geometry import three
 from .lowering import BATCH, PLAIN, SAME, lowering
 from .native import INT64, Ints, Pointer, kernel
@@ -15,7 +15,7 @@ from .runs import add_run, copy_run, fill_run
 from .vector import at
 
 
-@njit(error_model="numpy")
+@inline
 def fill_block(y, value, rows, pitch, count):
     """``rows`` runs of ``count``, ``pitch`` apart."""
     if count > 0:
@@ -23,13 +23,13 @@ def fill_block(y, value, rows, pitch, count):
             fill_run(at(y, r * pitch), value, count)
 
 
-@njit(error_model="numpy")
+@inline
 def copy_block(x, x_pitch, y, y_pitch, rows, count):
     for r in range(rows):
         copy_run(at(x, r * x_pitch), at(y, r * y_pitch), count)
 
 
-@njit(error_model="numpy")
+@inline
 def add_block(x, x_pitch, y, y_pitch, rows, count):
     for r in range(rows):
         add_run(at(x, r * x_pitch), at(y, r * y_pitch), count)
@@ -77,7 +77,7 @@ def remap_grad(T):
     segment of the first reader is copied, all others are added.
     """
 
-    @njit(error_model="numpy")
+    @inline
     def add_rows(line, g_pitch, to, pitch, n, segments, begin, count, column):
         for s in range(begin, count):
             start, source, run = segments[3 * s], segments[3 * s + 1], segments[3 * s + 2]

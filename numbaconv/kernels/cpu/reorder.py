@@ -1,14 +1,59 @@
-"""Reorders: between NumPy's order, batches in lanes and filters; a permutation of three dimensions with strides."""
+"""Reorders between NumPy's order and what kernels read: batches with images or channels in lanes, and filters."""
 
 import math
 
+from .compiler import inline
 from .lowering import BATCH, FILTER, FILTER_LINES, FILTER_TRANSPOSED, PLAIN, Buffer, ceil_div
 from .native import Ints, Pointer, kernel
 from .target import LANES
-from .vector import at
+from .vector import at, transpose
 
-#: Pixels that one unit of a reorder moves at most.
-LONGEST_RUN = 512
+#: Pixels that one unit of a reorder moves.
+RUN = 8 * LANES
+
+
+@kernel
+def turn(T, back):
+    """batch[pixel][plane][i] = plain[i][plane][pixel], or ``back``; a unit is ``RUN`` pixels.
+
+    ``i`` counts ``lines`` images or channels, of which at most ``total`` - block * lines exist; the others become zero.
+    """
+    zero = T.type(0)
+
+    @inline
+    def single(batch, plain, exists):
+        if back:
+            if exists:
+                plain[0] = batch[0]
+        else:
+            batch[0] = plain[0] if exists else zero
+
+    def loop(
+        begin, end, block: int, first: int, source: Pointer, target: Pointer,
+        pixels: int, planes: int, lines: int, total: int,
+        plain_block: int, plain_line: int, plain_plane: int, batch_pixel: int, batch_plane: int,
+    ):  # fmt: skip
+        batch, plain = (source, at(target, block * plain_block)) if back else (target, at(source, block * plain_block))
+        valid = min(lines, total - block * lines)
+        for unit in range(begin, end):
+            p_begin, p_end = unit * RUN, min(pixels, (unit + 1) * RUN)
+            for p in range(p_begin, p_end, LANES):
+                p = max(0, min(p, pixels - LANES))  # the last tile may repeat some of its neighbour's pixels
+                for plane in range(planes):
+                    to, of = at(batch, p * batch_pixel + plane * batch_plane), at(plain, plane * plain_plane + p)
+                    if pixels >= LANES and valid == lines and lines >= LANES:
+                        for i in range(0, lines, LANES):
+                            i = min(i, lines - LANES)
+                            if back:
+                                transpose(at(to, i), batch_pixel, at(of, i * plain_line), plain_line)
+                            else:
+                                transpose(at(of, i * plain_line), plain_line, at(to, i), batch_pixel)
+                    else:
+                        for i in range(lines):
+                            for k in range(min(LANES, pixels - p)):
+                                single(at(to, k * batch_pixel + i), at(of, i * plain_line + k), i < valid)
+
+    return loop
 
 
 @kernel
@@ -74,25 +119,21 @@ def _permute(program, source, target, units, rows, columns, total, fill, source_
 
 def reorder_step(program, source: Buffer, target: Buffer) -> None:
     """Append the step that brings a value from one layout into another; one of them is NumPy's order."""
-    if source.layout == BATCH:
-        batch, plain, back = source, target, True
-    else:
-        batch, plain, back = target, source, False
+    back = source.layout == BATCH
+    batch, plain = (source, target) if back else (target, source)
     assert plain.layout == PLAIN
     if batch.layout == BATCH:
         pixels, channels, lanes = batch.pixels, batch.channels, batch.lanes
-        if lanes == 1:  # the innermost loop goes over pixels
-            run = next(n for n in range(min(pixels, LONGEST_RUN), 0, -1) if pixels % n == 0) if pixels else 1
-            plain_strides: tuple[int, ...] = (channels * pixels, run, pixels, 1)
-            batch_strides = (0, run * channels, 1, channels)
-            strides = (batch_strides, plain_strides) if back else (plain_strides, batch_strides)
-            _permute(program, source, target, pixels // run, channels, run, batch.blocks * run, False, *strides)
-            return
+        if lanes == 1:  # channels, all of which exist in every image
+            planes, lines, total = 1, channels, batch.batch * channels
+        else:
+            planes, lines, total = channels, lanes, batch.batch
+        if pixels == 1:  # tiles go along the longer side
+            pixels, planes = planes, pixels
         # a whole value is addressed by the block here; the runner advances values that lie in blocks
-        plain_strides = (lanes * channels * pixels, 1, pixels, channels * pixels)
-        batch_strides = (0, channels * lanes, lanes, 1)
-        strides = (batch_strides, plain_strides) if back else (plain_strides, batch_strides)
-        _permute(program, source, target, pixels, channels, lanes, batch.batch, not back, *strides)
+        strides = (lanes * channels * batch.pixels, planes * pixels, pixels, planes * lines, lanes)
+        constants = (pixels, planes, lines, total, *strides)
+        program.step(turn(source.dtype, back=back), (source,), (target,), constants, ceil_div(pixels, RUN))
         return
     outputs, inputs = target.shape[:2]
     taps = math.prod(target.shape[2:])

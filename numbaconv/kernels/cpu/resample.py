@@ -7,8 +7,8 @@ anti-aliased pooling goes this way forward and backward.
 import math
 
 import numpy as np
-from numba import njit
 
+from .compiler import inline
 from .geometry import three
 from .lowering import Buffer, ceil_div
 from .native import FLOAT64, INT64, Ints, Pointer, kernel
@@ -32,20 +32,20 @@ def transposed(matrix: Matrix, columns: int) -> Matrix:
 ABREAST = 4
 
 
-@njit(error_model="numpy")
+@inline
 def row_of(starts, at):
     """The entries [begin, end) of a matrix row."""
     return starts[at], starts[at + 1]
 
 
-@njit(error_model="numpy")
+@inline
 def rows_of(starts, row, out):
     """The entries of the matrices of planes and of rows, for a row of an image of ``out`` pixels."""
     d = row // out[1]
     return row_of(starts, d), row_of(starts, out[0] + row - d * out[1])
 
 
-@njit(error_model="numpy")
+@inline
 def piece_of(unit, pieces, piece, line):
     """A unit's row, and the part [begin, end) of a line of channels that it works on."""
     row = unit // pieces

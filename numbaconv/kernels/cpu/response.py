@@ -1,7 +1,6 @@
 """Local response normalisation: lanes hold images, or the pixels of one channel in NumPy's order."""
 
-from numba import njit
-
+from .compiler import inline
 from .lowering import BATCH, images_or_plain, lowering
 from .math import exp, log
 from .native import Pointer, kernel
@@ -9,7 +8,7 @@ from .target import LANES
 from .vector import load, load_first, splat, store, store_first
 
 
-@njit(error_model="numpy")
+@inline
 def _squares(x, at, left, c, before, behind, channels, stride):
     """The sum of squares of the channels around c."""
     total = splat(x, 0.0)

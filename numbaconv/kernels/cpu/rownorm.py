@@ -5,15 +5,14 @@ Moments are taken of differences to the mean of the row's first vector, so that 
 
 import math
 
-from numba import njit
-
+from .compiler import inline
 from .lowering import PLAIN, ceil_div, lowering
 from .native import Pointer, kernel
 from .target import LANES
 from .vector import first_lanes, load, load_first, reduce_add, splat, store, store_first, where
 
 
-@njit(error_model="numpy")
+@inline
 def _moments(x, start, n):
     """Mean and variance of n numbers."""
     few = min(n, LANES)
@@ -31,7 +30,7 @@ def _moments(x, start, n):
     return origin + shift, max(0.0, squares - shift * shift)
 
 
-@njit(error_model="numpy")
+@inline
 def _line(x, start, n, mean, slope, offset, y):
     """y = (x - mean) * slope + offset for n numbers."""
     whole = n // LANES * LANES
@@ -42,7 +41,7 @@ def _line(x, start, n, mean, slope, offset, y):
         store_first(y, i, (load_first(x, i, left) - mean) * slope + offset, left)
 
 
-@njit(error_model="numpy")
+@inline
 def _sums(g, x, start, n, mean):
     """The sums of g and of g (x - mean) over n numbers."""
     s, p = splat(x, 0.0), splat(x, 0.0)
@@ -56,7 +55,7 @@ def _sums(g, x, start, n, mean):
     return reduce_add(s), reduce_add(p)
 
 
-@njit(error_model="numpy")
+@inline
 def _line_grad(g, x, start, n, mean, slope, by_x, by_mean, y):
     """y = g * slope + (x - mean) * by_x + by_mean for n numbers."""
     whole = n // LANES * LANES

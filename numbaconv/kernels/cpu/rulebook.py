@@ -4,8 +4,7 @@ Coordinates are (image, plane, row, column); a key is a place's number in C orde
 ``slots`` (a power of two) pairs (key, row), a key of -1 standing for none.
 """
 
-from numba import njit
-
+from .compiler import inline
 from .native import INT64, Ints, Pointer, kernel
 
 INT32 = Pointer("int32")
@@ -14,7 +13,7 @@ INT32 = Pointer("int32")
 MULTIPLIER = -7046029254386353131
 
 
-@njit(error_model="numpy")
+@inline
 def _slot(table, slots, key):
     """The slot of a key, or the free one where it belongs."""
     slot = ((key * MULTIPLIER) >> 20) & (slots - 1)
@@ -23,7 +22,7 @@ def _slot(table, slots, key):
     return slot
 
 
-@njit(error_model="numpy")
+@inline
 def _key(n, d, h, w, sizes):
     return ((n * sizes[0] + d) * sizes[1] + h) * sizes[2] + w
 

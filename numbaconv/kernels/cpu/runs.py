@@ -1,12 +1,11 @@
 """Runs of numbers that lie side by side: filled, copied and added, a vector at a time."""
 
-from numba import njit
-
+from .compiler import inline
 from .target import LANES
 from .vector import load, load_first, splat, store, store_first
 
 
-@njit(error_model="numpy")
+@inline
 def fill_run(y, value, count):
     """``count`` times ``value``."""
     whole = count // LANES * LANES
@@ -18,7 +17,7 @@ def fill_run(y, value, count):
         store_first(y, whole, splat(y, value), count - whole)
 
 
-@njit(error_model="numpy")
+@inline
 def copy_run(x, y, count):
     """y = x for ``count`` numbers."""
     whole = count // LANES * LANES
@@ -30,7 +29,7 @@ def copy_run(x, y, count):
         store_first(y, whole, load_first(x, whole, count - whole), count - whole)
 
 
-@njit(error_model="numpy")
+@inline
 def add_run(x, y, count):
     """y += x for ``count`` numbers."""
     whole = count // LANES * LANES

@@ -3,8 +3,7 @@
 The places of a sample, as distances from the image's first element, and their weights stand in two short rows.
 """
 
-from numba import njit
-
+from .compiler import inline
 from .runs import fill_run
 from .target import LANES
 from .vector import at, load, load_first, reduce_add, splat, store, store_first
@@ -12,7 +11,7 @@ from .vector import at, load, load_first, reduce_add, splat, store, store_first
 WIDE = 4  # vectors of channels that are summed at a time
 
 
-@njit(error_model="numpy")
+@inline
 def gather(x, places, weights, count, channels, y):
     """y[c] = sum over ``count`` places of weight x[place + c]."""
     c = 0
@@ -42,7 +41,7 @@ def gather(x, places, weights, count, channels, y):
         store_first(y, c, total, channels - c)
 
 
-@njit(error_model="numpy")
+@inline
 def scatter(g, place, weight, channels, y):
     """y[place + c] += weight g[c]."""
     whole = channels // LANES * LANES
@@ -54,7 +53,7 @@ def scatter(g, place, weight, channels, y):
         store_first(y, place + whole, total, left)
 
 
-@njit(error_model="numpy")
+@inline
 def product_sum(g, x, place, channels):
     """The sum over c of g[c] x[place + c]."""
     total = splat(g, 0.0)
@@ -66,7 +65,7 @@ def product_sum(g, x, place, channels):
     return reduce_add(total)
 
 
-@njit(error_model="numpy")
+@inline
 def clear(y, pixels, pixel, channels):
     """Zeros in the channels of all pixels."""
     for i in range(pixels):

@@ -6,8 +6,8 @@ after another, so that sums do not depend on threads.
 """
 
 import numpy as np
-from numba import njit
 
+from .compiler import inline
 from .geometry import three
 from .lowering import PLAIN, ceil_div, lowering
 from .native import INT64, Ints, Pointer, kernel
@@ -27,7 +27,7 @@ SITES = 256
 MOST_OUTPUTS, LEAST_OUTPUTS = 32, 8
 
 
-@njit(error_model="numpy")
+@inline
 def _collect(table, start, count, rows, partners):
     """The rows start + i of a tap that have a partner, of which there are ``rows``: how many, and (i, partner) each."""
     found = 0

@@ -16,6 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .compiler import forbid_unrolling
 from .target import LANES, TILES, has_fma, instruction_set
 from .vector import (
     broadcast,
@@ -140,7 +141,7 @@ def _tile(rows: int, vectors: int, read_row, write, ahead: int = 0) -> Any:
                         place = sums[m * vectors + v]
                         builder.store(fused_multiply_add(builder, row, columns[v], builder.load(place)), place)
                 innermost = builder.block
-            forbid_unrolling(builder.module, innermost.terminator)
+            forbid_unrolling(builder.module, innermost.terminator)  # registers are full, a second copy would spill them
             targets = [
                 _at(builder, _at(builder, c, c_row, m), c_vector, v) for m in range(rows) for v in range(vectors)
             ]
@@ -150,14 +151,6 @@ def _tile(rows: int, vectors: int, read_row, write, ahead: int = 0) -> Any:
         return types.void(a, b, c, four, four, four, one, one, one, one, one), codegen
 
     return tile
-
-
-def forbid_unrolling(module, branch) -> None:
-    """Mark the loop that ``branch`` closes: its registers are full, a second copy would only spill them."""
-    flag = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
-    loop = module.add_metadata([flag, ir.MetaDataString(module, f"numbaconv.loop.{len(module.metadata)}")])
-    loop.operands = (loop, flag)
-    branch.set_metadata("llvm.loop", loop)
 
 
 def _at(builder, pointer, stride, number: int):

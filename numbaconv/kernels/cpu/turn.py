@@ -5,8 +5,7 @@ The images of a pixel lie one after another (``turned``), or the pixels of an im
 
 from typing import NamedTuple
 
-from numba import njit
-
+from .compiler import inline
 from .lowering import Buffer, ceil_div
 from .native import Pointer, kernel
 from .target import LANES
@@ -47,7 +46,7 @@ def _turn(program, x, turned: Buffer, row: int, pixel: int, image: int) -> None:
     program.step(turn_pixels(x.dtype), (x,), (turned,), constants, x.pixels * row // LANES, late=True)
 
 
-@njit(error_model="numpy")
+@inline
 def pixel_back(x, y, channels, image):
     """The channels of a pixel in all images, which lie ``image`` elements apart, as [channels][lanes]."""
     whole = channels // LANES * LANES

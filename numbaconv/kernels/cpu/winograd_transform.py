@@ -4,10 +4,11 @@ import math
 from typing import NamedTuple
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from .activation import ACTIVATIONS
+from .compiler import inline
 from .cooktoom import apply_twice, transforms, transposed
 from .filter import filter_strides
 from .lowering import Buffer, ceil_div
@@ -137,7 +138,7 @@ def reader(matrix):
     """
     transform = transform_tile(matrix)
 
-    @njit(error_model="numpy")
+    @inline
     def read(x, i, j, height, width, pixel, low, high, v, plane):
         corner = at(x, (i * width + j) * pixel)
         for c in range(low, high, LANES):
@@ -154,7 +155,7 @@ def writer(m: int, images: bool, activation: str | None, bias: bool):
     """
     finish = finish_tile(transforms(m, TAPS).outputs, activation)
 
-    @njit(error_model="numpy")
+    @inline
     def write(p, plane, b, y, i, j, height, width, pixel, low, high):
         corner = at(y, (i * width + j) * pixel)
         for k in range(low, high, LANES):
@@ -177,7 +178,7 @@ def weights_writer(m: int):
     side = m + TAPS - 1
     transform = transform_tile(transposed(transforms(m, TAPS).filters))
 
-    @njit(error_model="numpy")
+    @inline
     def write(p, row, column, taps, w, inputs):
         transform(p, row, column, taps, LANES, 0, side, 0, side)
         for i in range(min(LANES, inputs)):

@@ -135,7 +135,7 @@ def phase_table(c: Convolution) -> np.ndarray:
         row = [0] * FIELDS
         at, none = 0, False
         for i, (d, first) in enumerate(zip(dimensions, phase, strict=True)):
-            start, first_tap, count = taps_at.py_func(d, first)
+            start, first_tap, count = taps_at(d, first)
             row[SIZES + i] = max(0, ceil_div(d[0] - first, d[3]))
             row[START + i], row[FIRST + i] = start, first
             row[TAPS + i] = max(count, 1)  # a divisor
