@@ -82,6 +82,12 @@ def test_operators_against_float64(emulated):
     assert without.measure(bench.Session()) == []  # it has no CUDA kernel
 
 
+@pytest.mark.slow
+def test_every_operator_is_within_its_bound_at_every_precision(emulated):
+    rows = [row for item in operators.items(device.PRECISIONS) for row in item.measure(bench.Session())]
+    assert len(rows) > 400 and [row.name for row in rows if row.is_wrong] == []
+
+
 def test_errors_of_results():
     exact = np.array([1.0, -4.0, np.inf, np.nan])
     assert operators._error(exact.astype(np.float32), exact, "fp32") == 0.0

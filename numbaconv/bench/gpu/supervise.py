@@ -163,7 +163,8 @@ def serve() -> None:
 
 def _serve(making: Making, first: int, compile: bool, out: TextIO) -> None:
     def tell(kind: str, value: Any) -> None:
-        print(json.dumps([kind, value]), file=out, flush=True)
+        out.write(json.dumps([kind, value]) + "\n")  # at once: several threads tell of what they have compiled
+        out.flush()
 
     make, arguments, against, rounds = making
     driver = driver_for("cuda")

@@ -18,6 +18,9 @@ from ..dependencies import dependencies
 from ..device import Address, DeviceError, Launch
 from .compiler import Cubin, Specialised
 
+#: Free memory that is not given back to the driver.
+_KEPT_BYTES = 1 << 28
+
 #: Shared memory that a block gets without asking for more.
 _USUAL_SHARED = 48 * 1024
 
@@ -69,6 +72,10 @@ class Gpu:
         # a stream that waits for the default one and that the default one waits for: other libraries use that
         self._stream = _checked(cu.cuStreamCreate(cu.CUstream_flags.CU_STREAM_DEFAULT))
         self._functions: dict[str, Any] = {}
+        # memory that is given back is kept up to this size, or each wait for the device would cost the next allocation
+        pool = _checked(cu.cuDeviceGetDefaultMemPool(self._device))
+        threshold = cu.CUmemPool_attribute.CU_MEMPOOL_ATTR_RELEASE_THRESHOLD
+        _checked(cu.cuMemPoolSetAttribute(pool, threshold, cu.cuuint64_t(_KEPT_BYTES)))
 
     def _use(self) -> None:
         """Make the context that of the calling thread; it is the one that other libraries use, too."""
