@@ -46,15 +46,19 @@ def cross_entropy_lanes(T, gradient):
             total = splat(x, 0.0)
             mean = splat(x, 0.0)
             for c in range(classes):
-                v = load(x, at + c * LANES) - top
-                total = total + exp(v)
+                i = at + c * LANES
+                v = load(x, i) - top
+                e = exp(v)
+                if gradient:
+                    store(y, i, e)
+                total = total + e
                 mean = mean + v
             if gradient:
-                factor = load(g, flat)
+                shift = load(g, flat) * spread
+                factor = load(g, flat) / total
                 for c in range(classes):
                     i = at + c * LANES
-                    p = exp(load(x, i) - top) / total
-                    store(y, i, factor * (p - spread))
+                    store(y, i, load(y, i) * factor - shift)
                 for lane in range(valid):
                     label = labels[(block * LANES + lane) * rows * rest + pixel]
                     if 0 <= label < classes and label != ignored:
@@ -101,12 +105,15 @@ def cross_entropy_channels(T, gradient):
             for c in range(0, classes, LANES):
                 inside = first_lanes(classes - c)
                 v = load_first(x, at + c, classes - c) - highest
-                total = total + where(inside, exp(v), 0.0)
+                e = exp(v)
+                if gradient:
+                    store_first(y, at + c, e, classes - c)
+                total = total + where(inside, e, 0.0)
                 mean = mean + where(inside, v, 0.0)
             sum_of_exp = splat(x, reduce_add(total))
             if gradient:
                 for c in range(0, classes, LANES):
-                    p = exp(load_first(x, at + c, classes - c) - highest) / sum_of_exp
+                    p = load_first(y, at + c, classes - c) / sum_of_exp
                     store_first(y, at + c, (p - spread) * g[flat], classes - c)
                 if counts:
                     y[at + label] -= g[flat] * (1.0 - smoothing)
