@@ -137,8 +137,10 @@ def test_bars():
     rows = [
         GpuRow(name="right: a", direction="forward, tf32, wgmma", error=2e-3, bound=1e-3),
         GpuRow(name="right: b", direction="operator, fp32", error=1e-6, bound=1e-5),
-        GpuRow(name="a", direction="forward, tf32", ratio=0.5, ours_us=2.0, wgmma_us=1.0),
-        GpuRow(name="b", direction="forward, tf32", ratio=2.0, ours_us=2.0, wgmma_us=4.0),
+        GpuRow(name="a", direction="forward, tf32", ratio=0.5, ours_us=2.0),
+        GpuRow(name="a", direction="forward, tf32, wgmma", ours_us=1.0),
+        GpuRow(name="b", direction="forward, tf32", ratio=2.0, ours_us=2.0),
+        GpuRow(name="b", direction="forward, tf32, wgmma", ours_us=4.0),
         GpuRow(name="relu", direction="memory, fp32", of_copy=0.95),
         GpuRow(name="resnet18, batch 1", direction="inference, bf16", ratio=3.0),
         GpuRow(name="mnist-lenet5, 4 epochs", direction="goal 99.0%, tf32", accuracy=0.991, train_seconds=1.5),

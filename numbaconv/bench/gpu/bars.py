@@ -50,12 +50,18 @@ def bars(rows: Sequence[GpuRow]) -> list[Bar]:
         worst = max(mine, key=lambda row: math.inf if row.error != row.error else row.error or 0.0)
         what = f"largest error, {precision} ({worst.name.removeprefix('right: ')}, {worst.direction})"
         found.append(_bar(what, worst.bound or 0.0, worst.error, at_least=False))
+    micros_of = {(row.name, row.direction): row.ours_us for row in rows}
+
+    def wgmma(row: GpuRow) -> float:
+        """The time of a pass by the second candidate."""
+        return micros_of.get((row.name, f"{row.direction}, wgmma")) or math.inf
+
     for directions, precision, bar in CONVOLUTIONS:
         mine = [row for row in rows if row.ratio and row.direction in [f"{d}, {precision}" for d in directions]]
         what = f"convolutions, {' and '.join(directions)}, {precision}, times cuDNN's speed, geometric mean"
         found.append(_bar(what, bar, _mean([row.ratio for row in mine if row.ratio])))
-        best = [row.ratio * max(1.0, (row.ours_us or 0) / (row.wgmma_us or math.inf)) for row in mine if row.ratio]
-        if any(row.wgmma_us for row in mine):
+        best = [row.ratio * max(1.0, (row.ours_us or 0.0) / wgmma(row)) for row in mine if row.ratio]
+        if any(wgmma(row) < math.inf for row in mine):
             found.append(_bar(f"the same by the faster candidate of each: {what}", bar, _mean(best)))
     copies = {row.of_copy: f"{row.name}, {row.direction}" for row in rows if row.of_copy is not None}
     least = min(copies, default=None)

@@ -29,34 +29,47 @@ from .row import BOUNDS, GpuRow
 TORCH_DEVICE = "cuda"
 
 
-def right_items(layers: Sequence[ConvLayer], precisions: Sequence[str]) -> list[Item]:
-    """Every pass of some small layers against float64, by every candidate."""
-    every = [(layer, d, p) for layer in layers for d in DIRECTIONS for p in precisions]
-    return [_item(f"right: {_name(*what)}", compare, *what) for what in every]
+def right_items(layers: Sequence[ConvLayer], precisions: Sequence[str], wgmma: bool = False) -> list[Item]:
+    """Every pass of some small layers against float64; with ``wgmma`` by that candidate."""
+    every = [(layer, d, p, wgmma) for layer in layers for d in DIRECTIONS for p in precisions]
+    return [_item("right: ", compare, *what) for what in every if not wgmma or may_use_wgmma(*what[1:3])]
 
 
-def fast_items(layers: Sequence[ConvLayer], directions: Sequence[str], precisions: Sequence[str]) -> list[Item]:
-    """Every pass beside PyTorch; the first layer of a network has no input gradient."""
-    every = [(layer, d, p) for layer in layers for d in directions for p in precisions]
-    return [_item(_name(*what), measure_pass, *what) for what in every if not (what[0].first and what[1] == INPUT)]
+def fast_items(
+    layers: Sequence[ConvLayer], directions: Sequence[str], precisions: Sequence[str], wgmma: bool = False
+) -> list[Item]:
+    """Every pass beside PyTorch, or by the candidate ``wgmma``; the first layer of a network has no input gradient."""
+    every = [(layer, d, p, wgmma) for layer in layers for d in directions for p in precisions]
+    chosen = [what for what in every if not wgmma or may_use_wgmma(*what[1:3])]
+    return [_item("", measure_pass, *what) for what in chosen if not (what[0].first and what[1] == INPUT)]
 
 
-def _name(layer: ConvLayer, direction: str, precision: str) -> str:
-    return f"{layer.name}, {direction}, {precision}"
-
-
-def _item(name: str, measure: Callable, layer: ConvLayer, direction: str, precision: str) -> Item:
+def _item(prefix: str, measure: Callable, layer: ConvLayer, direction: str, precision: str, wgmma: bool) -> Item:
     def prepare(collector: Any) -> None:
-        for wgmma in candidates(direction, precision):
+        if wgmma in candidates(direction, precision):
             executable(layer, direction, Arrays.empty(layer), precision, wgmma)
 
-    return Item(name, prepare, lambda session: measure(session, layer, direction, precision))
+    def rows(session: Session) -> list[GpuRow]:
+        if wgmma not in candidates(direction, precision):
+            return []
+        return [measure(session, layer, direction, precision, wgmma)]
+
+    return Item(f"{prefix}{layer.name}, {_what(direction, precision, wgmma)}", prepare, rows)
+
+
+def _what(direction: str, precision: str, wgmma: bool) -> str:
+    return f"{direction}, {precision}{', wgmma' * wgmma}"
+
+
+def may_use_wgmma(direction: str, precision: str) -> bool:
+    """Whether warpgroups' matrix instructions serve a pass."""
+    return precision != "fp32" and direction in (FORWARD, INPUT)
 
 
 def candidates(direction: str, precision: str) -> list[bool]:
     """Whether to use warpgroups' matrix instructions: a second candidate for some passes, on Hopper alone."""
     hopper = getattr(driver_for("cuda"), "architecture", "") == "sm_90"
-    return [False, True] if hopper and precision != "fp32" and direction in (FORWARD, INPUT) else [False]
+    return [False, True] if hopper and may_use_wgmma(direction, precision) else [False]
 
 
 def executable(layer: ConvLayer, direction: str, arrays: Any, precision: str, wgmma: bool) -> DeviceExecutable:
@@ -78,20 +91,15 @@ def _exact(layer: ConvLayer, direction: str) -> np.ndarray:
     return conv.exact_pass(layer, direction, _drawn(layer))
 
 
-def compare(session: Session, layer: ConvLayer, direction: str, precision: str) -> list[GpuRow]:
-    """A row for each candidate with its error against float64."""
-    rows = []
-    for wgmma in candidates(direction, precision):
-        found = executable(layer, direction, _drawn(layer), precision, wgmma).run()[0].to_host()
-        rows.append(
-            GpuRow(
-                name=f"right: {layer.name}",
-                direction=f"{direction}, {precision}{', wgmma' * wgmma}",
-                error=relative_error(found, _exact(layer, direction)),
-                bound=BOUNDS[precision],
-            )
-        )
-    return rows
+def compare(session: Session, layer: ConvLayer, direction: str, precision: str, wgmma: bool) -> GpuRow:
+    """The error against float64."""
+    found = executable(layer, direction, _drawn(layer), precision, wgmma).run()[0].to_host()
+    return GpuRow(
+        name=f"right: {layer.name}",
+        direction=_what(direction, precision, wgmma),
+        error=relative_error(found, _exact(layer, direction)),
+        bound=BOUNDS[precision],
+    )
 
 
 # ------------------------------------------------------------------------------------------------ fast?
@@ -111,36 +119,28 @@ def _given(driver: Any, layer: ConvLayer) -> _Given:
     return _Given(layer)
 
 
-def measure_pass(session: Session, layer: ConvLayer, direction: str, precision: str) -> list[GpuRow]:
-    """One row, of ours beside PyTorch's."""
+def measure_pass(session: Session, layer: ConvLayer, direction: str, precision: str, wgmma: bool) -> GpuRow:
+    """The time of ours beside PyTorch's; that of ``wgmma``, which has been compared already, alone."""
     driver: Any = driver_for("cuda")
     arrays, copies = _given(driver, layer), turns.copies_for(layer.bytes)
-    calls: dict[str, tuple[Callable[[], Any], int]] = {}
-    kernels, held = {}, []
-    for wgmma in candidates(direction, precision):
-        runs = [executable(layer, direction, arrays, precision, wgmma) for _ in range(copies)]
-        held += runs  # their memory
-        for run in runs:
-            run.run()
-        name = "wgmma" if wgmma else "ours"
-        launches = [launch for run in runs for launch in run.launches(inside_a_network)]
-        calls[name] = driver.record(launches, in_order=True), copies
-        kernels[name] = "; ".join(launch.kernel.label for launch in launches[: len(launches) // copies])
-    if session.torch is not None:
+    runs = [executable(layer, direction, arrays, precision, wgmma) for _ in range(copies)]
+    for run in runs:
+        run.run()
+    launches = [launch for run in runs for launch in run.launches(inside_a_network)]
+    calls: dict[str, tuple[Callable[[], Any], int]] = {"ours": (driver.record(launches, in_order=True), copies)}
+    if session.torch is not None and not wgmma:
         calls["torch"] = _torch_pass(session.torch, layer, direction, arrays.host, precision, copies), copies
     seconds = turns.Turns(driver.timed, session.rounds).seconds(calls)
-    row = GpuRow(
+    return GpuRow(
         name=layer.name,
-        direction=f"{direction}, {precision}",
+        direction=_what(direction, precision, wgmma),
         ratio=seconds["torch"] / seconds["ours"] if "torch" in seconds else None,
         ours_us=seconds["ours"] * 1e6,
-        wgmma_us=seconds["wgmma"] * 1e6 if "wgmma" in seconds else None,
         torch_us=seconds["torch"] * 1e6 if "torch" in seconds else None,
         tflops=layer.flops / seconds["ours"] / 1e12,
         gbytes=layer.bytes / seconds["ours"] / 1e9,
-        kernels=kernels["ours"],
+        kernels="; ".join(launch.kernel.label for launch in launches[: len(launches) // copies]),
     )
-    return [row]
 
 
 def torch_dtype(torch: Any, precision: str) -> Any:

@@ -21,7 +21,6 @@ class GpuRow(Row):
     direction: str = column("what and precision", default="")
     ratio: float | None = column("ratio", ".2f")
     ours_us: float | None = column("ours µs", ",.1f")
-    wgmma_us: float | None = column("wgmma µs", ",.1f")
     torch_us: float | None = column("torch µs", ",.1f")
     tflops: float | None = column("TFLOP/s", ",.1f")
     gbytes: float | None = column("GB/s", ",.0f")
