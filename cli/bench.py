@@ -47,6 +47,8 @@ _KINDS = {
     "--precision", type=click.Choice(["fp32", "tf32", "bf16", "fp16"]), multiple=True,
     help="gpu, and conv with --device cuda: of products; may be given several times.",
 )
+@options.DATA_DIR
+@click.option("--minutes", default=9.0, type=click.FloatRange(min=0.1), help="gpu: how long all may take.")
 @options.THREADS
 @click.option("--json", type=click.Path(path_type=Path), metavar="FILE", help="Write everything to FILE, too.")
 @click.option("--csv", type=click.Path(path_type=Path), metavar="FILE", help="Write the rows to FILE, too.")
@@ -61,6 +63,8 @@ def command(
     torch_compile: bool,
     device: str,
     precision: tuple[str, ...],
+    data_dir: Path | None,
+    minutes: float,
     threads: int | None,
     json: Path | None,
     csv: Path | None,
@@ -93,6 +97,8 @@ def command(
         chosen["device"] = device
     if precision:
         chosen["precisions"] = precision
+    if kind == "gpu":
+        chosen |= {"minutes": minutes, "save": json, "data_dir": None if data_dir is None else str(data_dir)}
     if plot is not None and (kind != "conv" or device != "cpu"):
         raise click.UsageError(f"--plot belongs to conv, not to {kind}")
     for option, file in (("--json", json), ("--csv", csv), ("--plot", plot)):
@@ -107,13 +113,15 @@ def command(
     with bar(console.stderr(), False, "Measuring") as show:
         try:
             report = bench.run(kind, against, rounds, threads, on_progress=show, **chosen)
-        except (DeviceError, ArithmeticError) as error:
+        except DeviceError as error:
             raise click.ClickException(f"bench {kind}: {error}") from error
     report.show()
     if json is not None:
         write_atomic(json, report.to_json())
     if csv is not None:
         write_atomic(csv, report.to_csv())
+    if report.wrong:
+        raise click.ClickException(f"bench {kind}: wrong results: {'; '.join(report.wrong)}")
     if plot is not None:
         visual.draw_roofline(report, report.facts["peak, GFLOP/s"], report.facts["bandwidth, GB/s"], plot)
 

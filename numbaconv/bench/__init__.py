@@ -70,7 +70,7 @@ def run(
         session = Session(others, rounds, on_progress)
         module = importlib.import_module(f".{kind}", __name__)
         rows: Sequence[Row] = module.measure(session, **options)
-        return Report(kind, rows, session.facts(), session.notes)
+        return Report(kind, rows, session.facts(), session.notes, session.bars)
 
 
 __all__ = ["KINDS", "Report", "Row", "Session", "run"]

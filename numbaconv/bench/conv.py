@@ -139,16 +139,28 @@ def inside_a_network(step: Any) -> bool:
 class Arrays:
     """Standard normal numbers, the filter scaled such that outputs are about as large as inputs."""
 
-    def __init__(self, layer: ConvLayer) -> None:
-        rng = np.random.default_rng(0)
-
-        def normal(shape: tuple[int, ...]) -> np.ndarray:
-            return rng.standard_normal(shape, np.float32)
-
+    def __init__(self, layer: ConvLayer, draw: Callable[[tuple[int, ...]], np.ndarray] | None = None) -> None:
+        normal = draw or _normal(0)
         self.x = normal(layer.input_shape)
         self.w = normal(layer.weight_shape) / np.float32(math.sqrt(math.prod(layer.weight_shape[1:])))
         self.b = normal((layer.filters,)) if layer.bias else None
         self.g = normal(layer.output_shape)
+
+    @classmethod
+    def tiled(cls, layer: ConvLayer) -> Arrays:
+        """The same few numbers again and again, where only time counts: drawing many takes seconds."""
+        numbers = _normal(0)((1 << 16) + 1)
+        return cls(layer, lambda shape: np.resize(numbers, shape))
+
+    @classmethod
+    def empty(cls, layer: ConvLayer) -> Arrays:
+        """No numbers, where only shapes count: all elements are one."""
+        return cls(layer, lambda shape: np.broadcast_to(np.float32(1), shape))
+
+
+def _normal(seed: int) -> Callable[[Any], np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return lambda shape: rng.standard_normal(shape, np.float32)
 
 
 def one_pass(layer: ConvLayer, direction: str, arrays: Arrays) -> Graph:
@@ -164,13 +176,18 @@ def one_pass(layer: ConvLayer, direction: str, arrays: Arrays) -> Graph:
 
 def pass_error(layer: ConvLayer, direction: str, arrays: Arrays, found: np.ndarray) -> float:
     """Largest difference to float64 over the largest value there."""
-    x, w, b, g = arrays.x, arrays.w, arrays.b, arrays.g
     few = slice(None if direction == WEIGHT else _COMPARED_IMAGES)
+    return exact.relative_error(found[few], exact_pass(layer, direction, arrays, few))
+
+
+def exact_pass(layer: ConvLayer, direction: str, arrays: Arrays, images: slice = slice(None)) -> np.ndarray:
+    """The result of a pass in float64, of some images."""
+    x, w, b, g = arrays.x, arrays.w, arrays.b, arrays.g
     geometry = (layer.stride, layer.padding, layer.groups)
     if direction == FORWARD:
-        return exact.relative_error(found[few], exact.forward(x[few], w, b, *geometry))
+        return exact.forward(x[images], w, b, *geometry)
     gradient = exact.input_gradient if direction == INPUT else exact.weight_gradient
-    return exact.relative_error(found[few], gradient(g[few], x[few], w, *geometry))
+    return gradient(g[images], x[images], w, *geometry)
 
 
 def _torch_calls(torch: Any, layer: ConvLayer, direction: str, arrays: Arrays) -> dict[str, Callable[[], Any]]:

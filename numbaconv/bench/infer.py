@@ -88,10 +88,12 @@ def measure_call(session: Session, network: str, batch: int) -> InferRow:
     )
 
 
-def torch_call(torch: Any, model: Module, images: np.ndarray, form: Any, device: str = "cpu") -> Callable[[], Any]:
-    """PyTorch's inference of the twin of ``model``."""
-    twin = torch_twin(torch, model, images.shape).to(device, memory_format=form)
-    x = laid_out(torch, images, form).to(device)
+def torch_call(
+    torch: Any, model: Module, images: np.ndarray, form: Any, device: str = "cpu", dtype: Any = None
+) -> Callable[[], Any]:
+    """PyTorch's inference of the twin of ``model``; ``dtype`` of weights and images, float32 by default."""
+    twin = torch_twin(torch, model, images.shape).to(device, dtype or torch.float32, memory_format=form)
+    x = laid_out(torch, images, form).to(device, dtype or torch.float32)
 
     def call() -> Any:
         with torch.inference_mode():

@@ -46,15 +46,29 @@ class Report(list[dict[str, Any]]):
         facts: versions, CPU, threads, peak; names and values.
         summary: least and geometric mean of the ratios of each pass, see ``summarise``.
         notes: sentences about what could not be measured.
+        bars: what was to be reached, and whether it was; see ``gpu.bars``.
     """
 
-    def __init__(self, kind: str, rows: Sequence[Row], facts: Mapping[str, Any], notes: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        kind: str,
+        rows: Sequence[Row],
+        facts: Mapping[str, Any],
+        notes: Sequence[str] = (),
+        bars: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         super().__init__(row.to_dict() for row in rows)
         self.kind = kind
         self.rows = list(rows)
         self.facts = {name: _plain(value) for name, value in facts.items()}
         self.summary = summarise(rows)
         self.notes = list(notes)
+        self.bars = [dict(bar) for bar in bars]
+
+    @property
+    def wrong(self) -> list[str]:
+        """Names of the rows whose results are wrong."""
+        return [f"{row.name}, {getattr(row, 'direction', '')}" for row in self.rows if getattr(row, "is_wrong", False)]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as one dictionary of plain values."""
@@ -63,6 +77,7 @@ class Report(list[dict[str, Any]]):
             "facts": self.facts,
             "summary": self.summary,
             "notes": self.notes,
+            **({"bars": self.bars} if self.bars else {}),
             "rows": list(self),
         }
 

@@ -33,6 +33,7 @@ class Session:
 
     Attributes:
         notes: sentences about what could not be measured.
+        bars: what was to be reached, and whether it was.
         device: name of the GPU that was measured, if any.
 
     Raises:
@@ -43,6 +44,7 @@ class Session:
         self.against = tuple(against)
         self.rounds = rounds
         self.notes: list[str] = []
+        self.bars: list[dict[str, Any]] = []
         self.device: str | None = None
         self._on_progress = on_progress
         for name in self.against:

@@ -23,6 +23,9 @@ def show(report: Report, file: TextIO | None = None) -> None:
     for direction, found in report.summary.items():
         least = f"ratio at least {found['least ratio']:.2f} ({found['of']})"
         print(f"{direction}: {found['rows']} rows, {least}, geometric mean {found['geometric mean']:.2f}", file=file)
+    for bar in report.bars:
+        met = {None: "not measured", True: "met", False: "MISSED"}[bar["met"]]
+        print(f"{met}: {bar['what']}: {_cell(bar['found'], '.3g')}, bar {bar['bar']:g}", file=file)
     for note in report.notes:
         print(note, file=file)
 

@@ -7,6 +7,7 @@ and in the layout at hand, whereas ours picks its batch by index in every step.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -139,9 +140,12 @@ def _torch_calls(
 
 def torch_step(
     torch: Any, model: Module, images: np.ndarray, labels: np.ndarray, form: Any, compile: bool = False,
-    device: str = "cpu",
+    device: str = "cpu", dtype: Any = None,
 ) -> Callable[[], Any]:  # fmt: skip
-    """PyTorch's training step of the twin of ``model``; gives the loss, on a GPU without waiting for it."""
+    """PyTorch's training step of the twin of ``model``; gives the loss, on a GPU without waiting for it.
+
+    ``dtype``: another one than float32 is what ``torch.autocast`` makes of products.
+    """
     x, y = laid_out(torch, images, form).to(device), torch.from_numpy(labels).to(device)
     twin = torch_twin(torch, model, images.shape).to(device, memory_format=form)
     optimizer = torch.optim.SGD(twin.parameters(), LR, MOMENTUM)
@@ -149,11 +153,12 @@ def torch_step(
     weight = getattr(model, "auxiliary_weight", 0.0)
 
     def loss_of(x: Any, y: Any) -> Any:
-        outputs = twin(x)
-        if not isinstance(outputs, tuple):
-            return torch.nn.functional.cross_entropy(outputs, y)
-        loss, *auxiliary = (torch.nn.functional.cross_entropy(scores, y) for scores in outputs)
-        return loss + weight * sum(auxiliary)
+        with torch.autocast(device, dtype) if dtype not in (None, torch.float32) else contextlib.nullcontext():
+            outputs = twin(x)
+            if not isinstance(outputs, tuple):
+                return torch.nn.functional.cross_entropy(outputs, y)
+            loss, *auxiliary = (torch.nn.functional.cross_entropy(scores, y) for scores in outputs)
+            return loss + weight * sum(auxiliary)
 
     if compile:
         loss_of = torch.compile(loss_of)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.device import Address, DeviceArray, Driver, Launch, allocate_for, is_on_device
+from ..kernels.device import Address, DeviceArray, Driver, Launch, Mirror, allocate_for, is_on_device
 from ..kernels.lowering import Buffer
 from ..kernels.workers import OnCompile, compile_kernels
 from .graph import Graph, Variable
@@ -69,7 +69,12 @@ class DevicePlan(Planned):
     ) -> list[Launch]:
         """The launches of some phases, with the leaves at these addresses; of the steps that ``keep`` says yes to."""
         return [
-            Launch(step.kernel, step.grid, (*(self._address(b, leaves) for b in operands(step)), *step.constants))
+            Launch(
+                step.kernel,
+                step.grid,
+                (*(self._address(b, leaves) for b in (*step.inputs, *step.outputs)), *step.constants),
+                len(step.inputs),
+            )
             for phase in phases
             for step in phase.steps
             if keep(step)
@@ -80,11 +85,6 @@ class DevicePlan(Planned):
             return Address(leaves[b.leaf], b.bytes)
         place = self._constants.get(id(b)) or self._result_of.get(id(b))
         return Address(self._arena + self.memory.places[id(b)].offset if place is None else place, b.bytes)
-
-
-def operands(step: Any) -> tuple[Buffer, ...]:
-    """What a step reads and writes, in the order of the kernel's arguments."""
-    return (*step.inputs, *step.outputs)
 
 
 def _check_dtypes(graph: Graph) -> None:
@@ -107,6 +107,9 @@ class DeviceExecutable:
         self._own: dict[int, tuple[int, bytes]] = {}  # places of bound arrays, and what was last copied there
         self._recorded: dict[tuple[int, ...], Callable[[], None]] = {}
         self._is_frozen = False
+        self._variables = [p for p in plan.fixed_positions if isinstance(self.sources[p], Variable)]
+        self._arrays = [p for p in plan.fixed_positions if not isinstance(self.sources[p], Variable)]
+        self._seen = -1  # the count of changes when variables were bound
 
     def run(self, inputs: Sequence[Any] = ()) -> list[DeviceArray]:
         """Run once; ``inputs`` are arrays, of the device or not.  Gives fresh arrays of the device."""
@@ -115,16 +118,23 @@ class DeviceExecutable:
         with plan.lock:
             for position, given in zip(plan.input_positions, inputs, strict=True):
                 self._addresses[position] = self._input(position, given)
+            is_new = self._seen != Mirror.changes  # else all variables are where they were, and newer there
             if not self._is_frozen:
-                for position in plan.fixed_positions:
+                for position in (*self._variables, *self._arrays) if is_new else self._arrays:
                     self._addresses[position] = self._bound(position)
+            seen = Mirror.changes
             self._recording()()
             results = []
             for spec, place in zip(plan.output_specs, plan.results, strict=True):
                 results.append(DeviceArray(driver, spec.shape, spec.dtype))
                 driver.copy(results[-1].address, place, results[-1].nbytes)
-            for position in plan.updated:
-                self._updated(position)
+            for position in self._variables if is_new else ():
+                if position in plan.updated:
+                    self.sources[position].written()
+            for position in self._arrays:
+                if position in plan.updated:
+                    self._fetch(position)
+            self._seen = seen
             if plan.frozen and not self._is_frozen:
                 self._is_frozen = True
                 self._recorded.clear()
@@ -147,7 +157,7 @@ class DeviceExecutable:
         return found
 
     def _input(self, position: int, given: Any) -> int:
-        if is_on_device(given):
+        if isinstance(given, DeviceArray) or is_on_device(given):
             array = DeviceArray.of(self.plan.driver, given)
             self._check(position, array)
             return array.address
@@ -189,11 +199,9 @@ class DeviceExecutable:
             self._own[position] = allocate_for(self, self.plan.driver, spec.size * spec.dtype.itemsize), b""
         return self._own[position]
 
-    def _updated(self, position: int) -> None:
-        """Say, or see to it, that the host's array of an updated leaf is out of date, or up to date."""
+    def _fetch(self, position: int) -> None:
+        """Bring an updated array back, if it is the host's."""
         source = self.sources[position]
-        if isinstance(source, Variable):
-            source.written()
-        elif isinstance(source, np.ndarray):
+        if isinstance(source, np.ndarray):
             self.plan.driver.download(source, self._addresses[position])
             self._own[position] = self._addresses[position], source.tobytes()

@@ -2,7 +2,8 @@
 
 Operators that are made of simpler ones are split into these (batch norm: statistics, and arithmetic with one number
 for each channel).  Behind a convolution or a fully connected layer that nothing else reads, a normalisation with given
-statistics goes into the weights, and an activation into the kernel, which applies it while the sums are in the cache.
+statistics goes into the weights, and an activation into the kernel, which applies it while the sums are in the cache
+(on a GPU in registers, where the sum with a shortcut goes, too).
 What is left of elementwise work is put together by ``cluster.py``.
 
 The activations' gradients use their results, never their arguments, so nothing else needs the sums.
@@ -11,11 +12,14 @@ The activations' gradients use their results, never their arguments, so nothing 
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..kernels.cpu.backend import CPU
+from ..kernels.lowering import Backend
 from ..ops.activation import FUSABLE
+from ..ops.arithmetic import add_row
 from ..ops.conv import conv, conv_input_grad
 from ..ops.linear import linear_op
 from ..ops.norm import fold, normalize
-from .cluster import cluster
+from .cluster import REPEATED, cluster
 from .graph import Graph, Node, Tensor
 
 #: Layers whose weights may take a normalisation, and those that may take an activation.
@@ -23,11 +27,11 @@ _HOSTS = (conv, linear_op)
 _ACTIVATED = (*_HOSTS, conv_input_grad)
 
 
-def fuse(graph: Graph) -> list[Node]:
-    """The live nodes of ``graph``, fused; the graph itself is not changed."""
+def fuse(graph: Graph, backend: Backend = CPU) -> list[Node]:
+    """The live nodes of ``graph``, fused as a backend wants them; the graph itself is not changed."""
     kept = {id(t) for t in (*graph.outputs, *(value for _, value in graph.updates))}
     nodes = fold_normalisations(split(without_unread(graph.live_nodes(), kept), (normalize,)), kept)
-    return cluster(move_into_hosts(split(nodes), kept), kept, graph.updates)
+    return cluster(move_into_hosts(split(nodes), kept, backend.takes_addend), kept, graph.updates)
 
 
 def without_unread(nodes: Sequence[Node], kept: set[int]) -> list[Node]:
@@ -95,19 +99,48 @@ def fold_normalisations(nodes: Sequence[Node], kept: set[int]) -> list[Node]:
     return result
 
 
-def move_into_hosts(nodes: Sequence[Node], kept: set[int]) -> list[Node]:
-    """``nodes`` with activations moved into the convolution or fully connected layer that nothing else reads."""
+def move_into_hosts(nodes: Sequence[Node], kept: set[int], takes_addend: Callable[[Node], bool]) -> list[Node]:
+    """``nodes`` with what follows moved into the convolution or fully connected layer that nothing else reads.
+
+    That is an activation and, before it, the sum with another value (a shortcut), if the layer ``takes_addend``.
+    """
     readers = _readers(nodes, kept)
-    hosts: dict[int, Node] = {}
+    repeated = {id(node.outputs[0]) for node in nodes if node.op in REPEATED}
+    hosts: dict[int, Node] = {}  # by result
     result: list[Node] = []
+
+    def host_of(t: Tensor) -> Node | None:
+        return hosts.get(id(t)) if readers[id(t)] == 1 else None
+
+    def taker_of(total: Node) -> tuple[Node, Tensor] | None:
+        """The last of the layers that can calculate a sum themselves, and what it adds."""
+        x, y = total.inputs
+        found = [
+            (host, addend)
+            for host, addend in ((host_of(x), y), (host_of(y), x))
+            if host is not None and host.op in _HOSTS and "addend" not in host.attrs
+            and id(addend) not in repeated and takes_addend(host)
+        ]  # fmt: skip
+        return max(found, key=lambda pair: result.index(pair[0]), default=None)
+
     for node in nodes:
-        if node.op in FUSABLE and id(node.inputs[0]) in hosts and readers[id(node.inputs[0])] == 1:
-            host = hosts.pop(id(node.inputs[0]))
+        host = host_of(node.inputs[0]) if node.op in FUSABLE else None
+        if host is not None:
+            del hosts[id(node.inputs[0])]
             host.attrs["activation"] = node.op.name
             host.outputs = node.outputs
             continue
-        if node.op in _ACTIVATED:
+        taker = taker_of(node) if node.op is add_row else None
+        if taker is not None:
+            host, addend = taker
+            result.remove(host)  # to stand behind the addend
+            del hosts[id(host.outputs[0])]
+            host.inputs, host.outputs = (*host.inputs, addend), node.outputs
+            host.attrs["addend"] = True
+            node = host
+        elif node.op in _ACTIVATED:
             node = Node(node.op, node.inputs, dict(node.attrs), node.outputs)
+        if node.op in _ACTIVATED:
             hosts[id(node.outputs[0])] = node
         result.append(node)
     return result

@@ -40,6 +40,13 @@ class Variable:
         # a shape of () must stay: ascontiguousarray alone would make it (1,)
         self._data = np.require(value, requirements=("C", "A", "W"))
         self._mirror = None
+        Mirror.changes += 1
+
+    def exchange(self, other: "Variable") -> None:
+        """Give another variable this one's array, its copy on a device included, and take that one's."""
+        self._data, other._data = other._data, self._data
+        self._mirror, other._mirror = other._mirror, self._mirror
+        Mirror.changes += 1
 
     def on(self, driver: Driver) -> DeviceArray:
         """The copy on a device, up to date."""

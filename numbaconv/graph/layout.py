@@ -19,7 +19,7 @@ class Assembly:
         self.program = backend.program(frozen)
         self.buffers: dict[int, dict[tuple[str, int], Buffer]] = {}  # by tensor, then layout and lanes
         self.outputs: list[Buffer] = []
-        nodes = fuse(graph)
+        nodes = fuse(graph, backend)
         # what gives single numbers has no lanes
         self.ragged_is_safe = all(
             node.op.finite_at_zero or all(t.ndim == 0 for t in node.outputs) for node in nodes

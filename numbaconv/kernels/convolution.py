@@ -31,6 +31,7 @@ class Convolution:
     w: Any
     y: Any
     bias: Any = None
+    addend: Any = None  # of y's form: added before the activation
     flops: float = 0.0
     pairs: Any = None  # of sparse convolutions: the rows of x that taps read, which no geometry gives
 

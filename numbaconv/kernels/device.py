@@ -38,11 +38,15 @@ class Address(NamedTuple):
 
 
 class Launch(NamedTuple):
-    """A kernel with everything it needs: ``arguments`` are addresses, integers and floats, in the kernel's order."""
+    """A kernel with everything it needs: ``arguments`` are addresses, integers and floats, in the kernel's order.
+
+    Of the addresses it only reads the first ``reads`` and writes the others.
+    """
 
     kernel: Any
     grid: tuple[int, int, int]
     arguments: tuple[Address | int | float, ...]
+    reads: int
 
 
 class Driver(Protocol):
@@ -68,8 +72,11 @@ class Driver(Protocol):
     def copy(self, target: int, source: int, size: int) -> None:
         """Copy within the device."""
 
-    def record(self, launches: Sequence[Launch]) -> Callable[[], None]:
-        """A function that runs the launches in order, as often as it is called."""
+    def record(self, launches: Sequence[Launch], in_order: bool = False) -> Callable[[], None]:
+        """A function that runs the launches, as often as it is called.
+
+        Those that do not wait for each other (``dependencies.py``) may run at the same time, unless ``in_order``.
+        """
 
     def synchronize(self) -> None:
         """Wait until everything is done."""
@@ -188,7 +195,13 @@ def is_on_device(array: Any) -> bool:
 
 
 class Mirror:
-    """A host array's copy on a device; knows which of both is newer."""
+    """A host array's copy on a device; knows which of both is newer.
+
+    ``changes`` counts, of all mirrors, what may have changed a host array or put another in its place: whoever has seen
+    the count need not look at each mirror again until it is another one.
+    """
+
+    changes = 0
 
     def __init__(self, driver: Driver, host: np.ndarray) -> None:
         self.host, self.copy = host, DeviceArray(driver, host.shape, host.dtype)
@@ -200,6 +213,7 @@ class Mirror:
             self.copy.driver.download(self.host, self.copy.address)
             self._copy_is_newer = False
         self._host_is_newer = True
+        Mirror.changes += 1
 
     def push(self) -> DeviceArray:
         """The copy, up to date."""

@@ -118,6 +118,7 @@ class Backend:
         form: layout and lanes that a value of a shape really takes where a layout and lanes are asked for.
         reorder_step, copy_step: append the step that brings a source into the form of a target, or copies it.
         zero_step: append the step that fills a buffer with zeros.
+        takes_addend: whether the kernel of a convolution or fully connected layer adds a value of its result's form.
     """
 
     name: str
@@ -129,3 +130,4 @@ class Backend:
     reorder_step: Callable[[Any, Any, Any], None]
     copy_step: Callable[[Any, Any, Any], None]
     zero_step: Callable[[Any, Any], None]
+    takes_addend: Callable[[Any], bool]

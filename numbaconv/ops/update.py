@@ -29,7 +29,19 @@ class AdamUpdate(Operator):
         return 14.0 * outputs[0].size
 
 
-sgd_row, adam_row = operator(SgdUpdate), operator(AdamUpdate)
+class AverageUpdate(Operator):
+    """One step of an exponential moving average."""
+
+    in_place = {0: 0}
+
+    def shape(self, average: Spec, value: Spec, hyper: Spec) -> Spec:
+        return average
+
+    def flops(self, inputs, outputs, **attrs):
+        return 3.0 * outputs[0].size
+
+
+sgd_row, adam_row, average_row = operator(SgdUpdate), operator(AdamUpdate), operator(AverageUpdate)
 
 
 def _check(function: str, count: int, hyper, **arrays) -> None:
@@ -38,11 +50,12 @@ def _check(function: str, count: int, hyper, **arrays) -> None:
     first = next(iter(shapes.values()))
     for name, shape in shapes.items():
         if shape != first:
-            raise ValueError(f"{function}: {name} has shape {shape}, the parameter {first}")
+            raise ValueError(f"{function}: {name} has shape {shape}, the {next(iter(arrays))} {first}")
     if dtype_of(hyper) != np.float64:
         raise TypeError(f"{function}: hyper must be float64, not {dtype_of(hyper)}")
     if shape_of(hyper) != (count,):
-        raise ValueError(f"{function}: hyper must hold {count} numbers, its shape is {shape_of(hyper)}")
+        wanted = "1 number" if count == 1 else f"{count} numbers"
+        raise ValueError(f"{function}: hyper must hold {wanted}, its shape is {shape_of(hyper)}")
 
 
 @public()
@@ -70,3 +83,14 @@ def adam_update(parameter, gradient, m, v, hyper, decoupled=False):
     parameter, gradient, m, v, hyper = map(as_input, (parameter, gradient, m, v, hyper))
     _check("adam_update", 6, hyper, parameter=parameter, gradient=gradient, m=m, v=v)
     return apply(adam_row, (parameter, gradient, m, v, hyper), {"decoupled": bool(decoupled)})
+
+
+@public()
+def average_update(average, value, hyper):
+    """One step of a moving average: average + share (value - average); hyper is float64 [share].
+
+    Source: Polyak & Juditsky, SIAM J. Control Optim. 30, 1992; the exponential form as in TensorFlow.
+    """
+    average, value, hyper = map(as_input, (average, value, hyper))
+    _check("average_update", 1, hyper, average=average, value=value)
+    return apply(average_row, (average, value, hyper), {})

@@ -12,6 +12,7 @@ from ..graph.runner import OnCompile
 from ..kernels.device import DeviceArray, to_host
 from ..optim import clip_grad_norm, clip_grad_value
 from .augmentation import VIEWS, Augmentation, View
+from .average import WeightAverage
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class _Step:
 
 
 class TrainStep(_Step):
-    """One step of training on one batch; parameters and the optimizer's arrays are updated in place.
+    """One step of training on one batch; parameters, the optimizer's arrays and averages are updated in place.
 
     A model may return several scores in training: the first is its answer, the others are those of auxiliary
     classifiers, whose losses count ``model.auxiliary_weight``.
@@ -84,6 +85,7 @@ class TrainStep(_Step):
         augmentation: Augmentation | None = None,
         on_compile: OnCompile | None = None,
         penalties: Penalties | None = None,
+        average: WeightAverage | None = None,
         device: str = "cpu",
         precision: str = "fp32",
     ) -> None:
@@ -91,6 +93,7 @@ class TrainStep(_Step):
         self.key = np.array([seed, 0], np.int64)
         self.optimizer, self.augmentation = optimizer, augmentation or Augmentation()
         self.penalties = penalties or Penalties()
+        self.average = average
         graph = self.graph
         graph.set_random_key(graph.leaf(self.key))
         targets = F.take_labels(self.labels, self.indices)
@@ -107,6 +110,8 @@ class TrainStep(_Step):
         for other in auxiliary:
             value = value + _mixed(loss, other, losses) * model.auxiliary_weight
         self._update(value, [parameter for parameter in model.parameters() if parameter.trainable])
+        if average is not None:
+            average.append_to(graph)
         graph.output(value, F.count_correct(scores, targets))
         self._compile(on_compile, device, precision)
 
@@ -140,6 +145,8 @@ class TrainStep(_Step):
         step = self.optimizer.step_count
         self.read_optimizer()
         self.key[1] = step
+        if self.average is not None:
+            self.average.prepare(step + 1)
         inputs = [images, labels, indices]
         if self.augmentation.mixup:
             self.share[...] = self.augmentation.share(int(self.key[0]), step)

@@ -301,8 +301,6 @@ class Trainer:
             self.optimizer.lr = self.schedule(self.optimizer.step_count)
         loss, correct = step(*self._on_device(arrays), indices)
         self.optimizer.step_count += 1
-        if self.average is not None:
-            self.average.update(self.optimizer.step_count)
         return loss, correct
 
     def evaluate_arrays(
@@ -419,6 +417,7 @@ class Trainer:
                         seed=self.seed,
                         augmentation=self.augmentation,
                         penalties=self.penalties,
+                        average=self.average,
                         **common,
                     )
                     if kind == "train"

@@ -14,7 +14,6 @@
 enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, NOT_FOUND = 500 };
 
 typedef uint64_t Address;
-static int capturing; /* launches of the graph being captured, plus one */
 
 static int setting(const char *name, int otherwise) {
     const char *text = getenv(name);
@@ -44,15 +43,24 @@ int cuGetErrorName(int error, const char **name) { *name = error ? "CUDA_ERROR_F
 int cuGetErrorString(int error, const char **text) { *text = error ? "fake error" : "no error"; return SUCCESS; }
 
 int cuStreamCreate(void **stream, unsigned flags) { *stream = (void *)0x200; return SUCCESS; }
-int cuStreamSynchronize(void *stream) { LOG("wait\n"); return capturing ? INVALID_VALUE : SUCCESS; }
+int cuStreamSynchronize(void *stream) { LOG("wait\n"); return SUCCESS; }
+
+int cuEventCreate(void **event, unsigned flags) { *event = (void *)0x300; return SUCCESS; }
+int cuEventRecord(void *event, void *stream) { return SUCCESS; }
+int cuEventSynchronize(void *event) { return SUCCESS; }
+int cuEventElapsedTime(float *milliseconds, void *first, void *last) { *milliseconds = 1; return SUCCESS; }
+int cuEventDestroy(void *event) { return SUCCESS; }
 
 int cuMemAllocAsync(Address *address, size_t size, void *stream) {
     void *found;
-    if (capturing || posix_memalign(&found, 512, size)) return OUT_OF_MEMORY;
+    if (posix_memalign(&found, 512, size)) return OUT_OF_MEMORY;
+    memset(found, 0, size); /* what nothing writes is the number zero */
     *address = (Address)(uintptr_t)found;
     LOG("allocate %zu\n", size);
     return SUCCESS;
 }
+int cuDeviceGetDefaultMemPool(void **pool, int device) { *pool = (void *)0x400; return SUCCESS; }
+int cuMemPoolSetAttribute(void *pool, int attribute, void *value) { LOG("keep %llu\n", *(unsigned long long *)value); return SUCCESS; }
 int cuMemFreeAsync(Address address, void *stream) { free((void *)(uintptr_t)address); return SUCCESS; }
 int cuMemcpyHtoDAsync(Address to, const void *from, size_t size, void *stream) {
     memcpy((void *)(uintptr_t)to, from, size);
@@ -85,19 +93,34 @@ int cuFuncSetAttribute(void *function, int attribute, int value) { LOG("attribut
 int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                    unsigned shared, void *stream, void **arguments, void **extra) {
     if (!gx || !gy || !gz || !bx || bx > 1024 || gy > 65535 || gz > 65535 || !arguments) return INVALID_VALUE;
-    capturing += capturing > 0;
-    LOG("%s %u %u %u, %u threads, %u shared, first argument %llx\n", capturing ? "node" : "launch", gx, gy, gz, bx, shared,
+    LOG("launch %u %u %u, %u threads, %u shared, first argument %llx\n", gx, gy, gz, bx, shared,
         *(unsigned long long *)arguments[0]);
     return SUCCESS;
 }
-int cuStreamBeginCapture(void *stream, int mode) { capturing = 1; return SUCCESS; }
-int cuStreamEndCapture(void *stream, void **graph) {
-    *graph = (void *)(uintptr_t)(0x1000 + capturing - 1);
-    capturing = 0;
+int cuGraphCreate(void **graph, unsigned flags) { *graph = calloc(1, sizeof(uintptr_t)); return SUCCESS; }
+typedef struct {
+    void *function;
+    unsigned gx, gy, gz, bx, by, bz, shared;
+    void **arguments, **extra;
+    void *kernel, *context;
+} Node;
+int cuGraphAddKernelNode_v2(void **node, uintptr_t *graph, const uintptr_t *before, size_t count, const Node *what) {
+    if (!what->arguments || what->extra || !what->gx || !what->bx) return INVALID_VALUE;
+    *node = (void *)++*graph;
+    LOG("node %u %u %u, %u threads, %u shared, first argument %llx, behind", what->gx, what->gy, what->gz, what->bx,
+        what->shared, *(unsigned long long *)what->arguments[0]);
+    for (size_t i = 0; i < count; ++i) {
+        if (!before[i] || before[i] >= *graph) return INVALID_VALUE; /* a node that is not there yet */
+        LOG(" %d", (int)before[i] - 1);
+    }
+    LOG("\n");
     return SUCCESS;
 }
-int cuGraphInstantiate(void **executable, void *graph, unsigned long long flags) { *executable = graph; return SUCCESS; }
-int cuGraphDestroy(void *graph) { return SUCCESS; }
+int cuGraphInstantiate(void **executable, uintptr_t *graph, unsigned long long flags) {
+    *executable = (void *)(0x1000 + *graph);
+    return SUCCESS;
+}
+int cuGraphDestroy(void *graph) { free(graph); return SUCCESS; }
 int cuGraphExecDestroy(void *executable) { return SUCCESS; }
 int cuGraphLaunch(void *executable, void *stream) {
     LOG("graph of %d\n", (int)((uintptr_t)executable - 0x1000));
@@ -115,7 +138,9 @@ static void *found(const char *name) {
 }
 static int absent(void) { return NOT_FOUND; }
 int cuGetProcAddress_v2(const char *name, void **function, int version, uint64_t flags, int *status) {
-    *function = found(strcmp(name, "cuGraphInstantiateWithFlags") ? name : "cuGraphInstantiate");
+    if (!strcmp(name, "cuGraphInstantiateWithFlags")) name = "cuGraphInstantiate";
+    if (!strcmp(name, "cuGraphAddKernelNode")) name = "cuGraphAddKernelNode_v2";
+    *function = found(name);
     if (!*function) *function = (void *)absent;
     if (status) *status = 0;
     return SUCCESS;

@@ -274,6 +274,29 @@ def test_a_residual_network_learns_at_every_precision(precision: str, tolerance:
     assert all(value.dtype.itemsize >= 4 for value in ours.values.values())
 
 
+def test_a_shortcut_is_added_by_the_convolution() -> None:
+    """With its normalisation folded into the filter and the activation behind the sum: one launch a convolution."""
+    model = Residual().eval()
+    x = np.random.default_rng(0).standard_normal((2, 3, 10, 10)).astype(np.float32)
+    graph = Graph()
+    graph.output(model(graph.input(x.shape, x.dtype)))
+    executable = compile_graph(graph, freeze=True, device="cuda")
+    (found,) = executable.run([x])
+    assert_close(nc.to_host(found), model(x), 100)
+    added = [step for step in executable.plan.steps if dict(step.kernel.constants).get("addend")]
+    assert [dict(step.kernel.constants)["activation"] for step in added] == ["relu", "relu"]
+    phases = executable.plan.phases[executable.plan.prepared :]
+    labels = [step.label for phase in phases for step in phase.steps]
+    assert labels == ["reorder"] + ["conv"] * 6 + ["avg_pool", "reshape", "linear"]
+
+
+def test_infinity_stays_infinity_in_tf32() -> None:
+    x, weight = np.ones((2, 4), np.float32), np.ones((3, 4), np.float32)
+    x[1, 2] = np.inf
+    y = nc.compile(F.linear, device="cuda", precision="tf32")(x, weight)
+    np.testing.assert_array_equal(nc.to_host(y), [[4.0] * 3, [np.inf] * 3])
+
+
 def test_precisions_that_there_are_not() -> None:
     with pytest.raises(ValueError, match="precision must be one of fp32, tf32, bf16, fp16, not 'int8'"):
         nc.compile(F.relu, device="cuda", precision="int8")(np.zeros(3, np.float32))
@@ -400,18 +423,19 @@ def test_a_device_that_does_not_exist(name: str) -> None:
 # ------------------------------------------------------------------------------------------------ fitting
 
 
-def fitted(where: str) -> tuple[nc.Trainer, Any]:
+def fitted(where: str, average: float = 0.0) -> tuple[nc.Trainer, Any]:
     rng = np.random.default_rng(2)
     images, labels = rng.integers(0, 256, (22, 1, 8, 8), dtype=np.uint8), rng.integers(0, 3, 22)
     nc.manual_seed(0)
     model = nc.nn.Sequential(nc.nn.Flatten(), nc.nn.Linear(64, 8), nc.nn.Tanh(), nc.nn.Linear(8, 3))
-    trainer = nc.Trainer(model, batch_size=8, device=where, optimizer=nc.optim.Adam(lr=0.01))
+    trainer = nc.Trainer(model, batch_size=8, device=where, optimizer=nc.optim.Adam(lr=0.01), average=average)
     return trainer, trainer.fit((images, labels), (images, labels), epochs=2)
 
 
-def test_a_fit_on_the_device_is_that_of_the_cpu(gpu: EmulatedGpu) -> None:
-    ours, found = fitted("cuda")
-    theirs, expected = fitted("cpu")
+@pytest.mark.parametrize("average", [0.0, 0.5])
+def test_a_fit_on_the_device_is_that_of_the_cpu(gpu: EmulatedGpu, average: float) -> None:
+    ours, found = fitted("cuda", average)
+    theirs, expected = fitted("cpu", average)
     for a, b in zip(found, expected, strict=True):
         assert (a.step, a.train_accuracy, a.validation_accuracy) == (b.step, b.train_accuracy, b.validation_accuracy)
         assert a.train_loss == pytest.approx(b.train_loss, rel=1e-5)
@@ -419,10 +443,12 @@ def test_a_fit_on_the_device_is_that_of_the_cpu(gpu: EmulatedGpu) -> None:
     np.testing.assert_array_equal(ours.validation["confusion"], theirs.validation["confusion"])
 
 
-def test_nothing_is_waited_for_within_an_epoch(gpu: EmulatedGpu) -> None:
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_nothing_is_waited_for_within_an_epoch(gpu: EmulatedGpu, average: float) -> None:
     rng = np.random.default_rng(2)
     arrays = nc.training.inputs.Arrays(rng.integers(0, 256, (16, 1, 4, 4), dtype=np.uint8), rng.integers(0, 3, 16))
-    trainer = nc.Trainer(nc.nn.Sequential(nc.nn.Flatten(), nc.nn.Linear(16, 3)), batch_size=4, device="cuda")
+    model = nc.nn.Sequential(nc.nn.Flatten(), nc.nn.Linear(16, 3))
+    trainer = nc.Trainer(model, batch_size=4, device="cuda", average=average)
     step = trainer.train_step(arrays, 4)
     results = [trainer.advance(step, arrays, np.arange(4) + i) for i in range(5)]
     assert gpu.downloads == 0

@@ -67,16 +67,16 @@ PRODUCTS = {
 #: Double precision, and numbers that should be in registers.
 FORBIDDEN = ("DADD", "DMUL", "DFMA", "F2F.F64", "LDL", "STL")
 
-#: 16 bytes to shared memory past the registers, and 16 bytes of results.
-MOVES = ("LDGSTS.E.BYPASS.128", "STG.E.128")
+#: 16 bytes to shared memory past the registers, and four results at once, by their size.
+COPY, STORE = "LDGSTS.E.BYPASS.128", {2: "STG.E.64", 4: "STG.E.128"}
 
 
 def product(kind, tile, gathered=False):
     """A forward pass's matrix product, with copies and stores as wide as can be."""
     return implicit_gemm.correlate(
-        OPERANDS[kind], result="float32", tile=tuple(tile), vector=CHUNK_BYTES // ITEMSIZE[kind], width=4,
+        OPERANDS[kind], result=OPERANDS[kind].name, tile=tuple(tile), vector=CHUNK_BYTES // ITEMSIZE[kind], width=4,
         volume=False, phased=False, masked=not gathered, gathered=gathered, activation=None, bias=False,
-        residual=False, homes=(),
+        addend=False, homes=(),
     )  # fmt: skip
 
 
@@ -91,17 +91,19 @@ def weight_product(kind, tile, gathered=False):
 def configurations():
     """(name, kernel, instructions it must have, whether the test takes part in every run)"""
     for kind, (instruction, by_depth, by_row) in PRODUCTS.items():
-        group, first = "fp32" if kind == "fp32" else "tensor", kind != "fp16"
+        group, first, store = "fp32" if kind == "fp32" else "tensor", kind != "fp16", STORE[ITEMSIZE[kind]]
         for i, sizes in enumerate(conv.TILES[group]):
             made = product(kind, (kind, *sizes))
-            yield f"correlate {kind} {sizes}", made, (instruction, by_depth, *MOVES), i == 0 and first
+            yield f"correlate {kind} {sizes}", made, (instruction, by_depth, COPY, store), i == 0 and first
         for i, sizes in enumerate(conv.WEIGHT_TILES[group]):
             made = weight_product(kind, (kind, *sizes))
-            yield f"correlate_weights {kind} {sizes}", made, (instruction, by_row, *MOVES), i == 0 and first
+            needed = (instruction, by_row, COPY, STORE[4])
+            yield f"correlate_weights {kind} {sizes}", made, needed, i == 0 and first
         for i, tile in enumerate(conv.tiles_for(kind, True) if kind != "fp32" else ()):
-            yield f"correlate {tuple(tile)}", product(kind, tile), ("HGMMA", *MOVES), i == 0 and kind == "bf16"
+            needed = ("HGMMA", COPY, store)
+            yield f"correlate {tuple(tile)}", product(kind, tile), needed, i == 0 and kind == "bf16"
     # those of sparse convolutions
-    needed, tile = (PRODUCTS["tf32"][0], *MOVES), ("tf32", *conv.TILES["tensor"][0])
+    needed, tile = (PRODUCTS["tf32"][0], COPY, STORE[4]), ("tf32", *conv.TILES["tensor"][0])
     yield "correlate gathered", product("tf32", tile, gathered=True), needed, True
     tile = ("tf32", *conv.WEIGHT_TILES["tensor"][0])
     yield "correlate_weights gathered", weight_product("tf32", tile, gathered=True), needed, False
@@ -120,6 +122,8 @@ def streams():
     for name, chain in {"add relu": relu, "gelu_grad": gelu, "scale by channels": norm}.items():
         made = elementwise.pointwise("float32", width=4, homes=elementwise.homes_of(chain["program"]), **chain)
         yield f"pointwise {name}", made, ("LDG.E.128", "STG.E.128"), True
+    narrow = elementwise.pointwise("float16", width=4, homes=elementwise.homes_of(relu["program"]), **relu)
+    yield "pointwise add relu in fp16", narrow, ("LDG.E.64", "STG.E.64"), True
     homes = elementwise.homes_of(norm["program"])
     for statistics in ((("sum", 4),), (("moments", 0),)):
         made = channelwise.statistics_of_runs("float32", statistics=statistics, across=32, homes=homes, **norm)

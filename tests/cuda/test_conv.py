@@ -1,6 +1,7 @@
 """Convolutions on the GPU, in the emulator: all passes of every kind of arithmetic against float64."""
 
 import math
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -117,7 +118,7 @@ def output_shape(layer: Layer) -> tuple[int, ...]:
 
 def run_pass(
     layer: Layer, direction: str, kind: str, activation: str | None = None, bias: bool = False, wgmma: bool = False,
-    residual: bool = False,
+    addend: bool = False,
 ):  # fmt: skip
     """The result of a pass, that of the reference, and the emulator's report."""
     rng = np.random.default_rng(0)
@@ -135,7 +136,7 @@ def run_pass(
         if bias:
             expected = expected + b.reshape(-1, *[1] * (len(layer.x) - 2))
     added = rounded(rng.standard_normal(expected.shape), kind)
-    if residual:
+    if addend:
         expected = expected + added
     if activation == "relu":
         expected = np.maximum(expected, 0)
@@ -163,7 +164,7 @@ def run_pass(
     else:
         further = buffer_for(expected.shape, dtype, BATCH)
         arrays[id(further)] = stored(added, BATCH, dtype)
-        conv.correlate_step(given, further if residual else None)
+        conv.correlate_step(replace(given, addend=further if addend else None))
     report = run(program, arrays)
     found = logical(arrays[id(buffers[result])], shapes[result], layouts[result])
     return found, expected, report
@@ -195,7 +196,7 @@ def test_depthwise(layer, direction):
 @pytest.mark.parametrize("direction", [FORWARD, INPUT])
 @pytest.mark.parametrize("kind", KINDS)
 def test_epilogue(kind, direction):
-    found, expected, _ = run_pass(LAYERS["stride 2"], direction, kind, "relu", bias=True, residual=True)
+    found, expected, _ = run_pass(LAYERS["stride 2"], direction, kind, "relu", bias=True, addend=True)
     assert relative_error(found, expected) <= KINDS[kind][1]
 
 

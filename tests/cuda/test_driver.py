@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -13,18 +12,8 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install numbaconv[cuda]")
 
-compiler = shutil.which("cc") or shutil.which("gcc")
-pytestmark = pytest.mark.skipif(compiler is None, reason="no C compiler to build the fake driver with")
-
-
-@pytest.fixture(scope="module")
-def fake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a libcuda.so.1 that launches nothing."""
-    folder = tmp_path_factory.mktemp("driver")
-    source = Path(__file__).with_name("fakecuda.c")
-    command = [compiler, "-shared", "-fPIC", "-O1", "-w", "-o", str(folder / "libcuda.so.1"), str(source), "-ldl"]
-    subprocess.run(command, check=True)
-    return folder
+from numbaconv.kernels.dependencies import dependencies  # noqa: E402
+from numbaconv.kernels.device import Address, Launch  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +94,7 @@ def test_a_run_is_captured_once_and_replayed_without_waiting(fake: Path, cache: 
     # the images, the weights and the plan's constants went up once
     first = kinds.index("launch")
     assert "upload" not in kinds[first:]
-    nodes = [line.replace("node", "launch") for line in log if line.startswith("node")]
+    nodes = [line.partition(", behind")[0].replace("node", "launch") for line in log if line.startswith("node")]
     assert nodes == [line for line in log if line.startswith("launch")]  # the same arguments
     assert len(compiled) <= kinds.count("module")  # helpers have compiled the others
     assert all(label.endswith("sm_90") for label in compiled)
@@ -139,3 +128,19 @@ def test_without_a_driver_one_sentence_says_so(cache: Path) -> None:
     name, message, _ = found
     assert name == "DeviceError"
     assert message.startswith("the CUDA engine cannot run: ") and message.endswith('the CPU can (device="cpu")')
+
+
+def test_launches_wait_for_what_they_need_and_for_nothing_else() -> None:
+    def launch(reads: list[tuple[int, int]], writes: list[tuple[int, int]]) -> Launch:
+        return Launch(None, (1, 1, 1), (*(Address(*a) for a in (*reads, *writes)), 7, 0.5), len(reads))
+
+    launches = [
+        launch([(0, 8)], [(100, 8)]),
+        launch([(0, 8)], [(200, 8)]),  # beside the first one
+        launch([(104, 2)], [(300, 8)]),  # reads what the first one wrote
+        launch([(200, 8), (300, 8)], [(400, 8)]),
+        launch([(400, 8)], [(96, 16)]),  # overwrites what others wrote and read
+        launch([(0, 8)], [(200, 4)]),  # overwrites what the fourth one read
+        launch([(110, 1), (203, 1)], [(110, 1)]),
+    ]
+    assert dependencies(launches) == [[], [], [0], [1, 2], [3], [3], [4, 5]]

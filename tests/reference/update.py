@@ -27,3 +27,10 @@ def adam_update(parameter, gradient, m, v, hyper, decoupled=False):
     v = beta2 * wide(v) + (1.0 - beta2) * slope**2
     corrected_m, corrected_v = m / (1.0 - beta1**step), v / (1.0 - beta2**step)
     return weight - lr * corrected_m / (np.sqrt(corrected_v) + eps), m, v
+
+
+@reference("average_update", orders=0)
+def average_update(average, value, hyper):
+    """(1 - share) average + share value."""
+    (share,) = wide(hyper)
+    return (1.0 - share) * wide(average) + share * wide(value)

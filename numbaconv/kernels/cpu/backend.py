@@ -17,4 +17,7 @@ def form(shape: tuple[int, ...], layout: str, lanes: int) -> tuple[str, int]:
     return layout, lanes
 
 
-CPU = Backend("cpu", LOWERINGS, Program, buffer_for, lanes_for, form, reorder_step, copy_step, zero_step)
+CPU = Backend(
+    "cpu", LOWERINGS, Program, buffer_for, lanes_for, form, reorder_step, copy_step, zero_step,
+    takes_addend=lambda node: False,
+)  # fmt: skip

@@ -4,7 +4,7 @@ from .elementwise import vectors
 from .lowering import PLAIN, lowering
 from .native import FLOAT64, Pointer, kernel
 from .target import LANES
-from .vector import load_first, splat, sqrt, store_first
+from .vector import load_first, product, splat, sqrt, store_first
 
 
 @kernel
@@ -60,6 +60,20 @@ def adam_update(T, decoupled):
     return loop
 
 
+@kernel
+def average_update(T):
+    """a += share (w - a), every operation rounded as NumPy does it; a unit is a vector."""
+
+    def loop(begin, end, block: int, first: int, a: Pointer, w: Pointer, hyper: FLOAT64, new: Pointer, n: int):
+        for unit in range(begin, end):
+            i = unit * LANES
+            left = n - i
+            average = load_first(a, i, left)
+            store_first(new, i, average + product(load_first(w, i, left) - average, hyper[0]), left)
+
+    return loop
+
+
 @lowering("sgd_update", inputs=(PLAIN,), outputs=(PLAIN,))
 def lower_sgd_update(program, node, inputs, outputs):
     w = outputs[0]
@@ -72,3 +86,9 @@ def lower_adam_update(program, node, inputs, outputs):
     w = outputs[0]
     loop = adam_update(w.dtype, decoupled=node.attrs["decoupled"])
     program.step(loop, inputs, outputs, (w.elements,), vectors(w), flops=node.flops)
+
+
+@lowering("average_update", inputs=(PLAIN,), outputs=(PLAIN,))
+def lower_average_update(program, node, inputs, outputs):
+    a = outputs[0]
+    program.step(average_update(a.dtype), inputs, outputs, (a.elements,), vectors(a), flops=node.flops)

@@ -322,6 +322,20 @@ def _unary(name, doc):
     return _named(typing, name, doc)
 
 
+@intrinsic
+def product(typingctx, x, y):
+    """x * y, rounded: it never becomes part of a fused multiply-add."""
+    if not isinstance(x, Vector):
+        return None
+
+    def codegen(context, builder, signature, arguments):
+        made = builder.fmul(*_vectors(context, builder, x, arguments, signature.args))
+        # without a fence Numba lets every product be contracted, whatever its flags
+        return call_llvm(builder, f"llvm.arithmetic.fence.{llvm_name(made.type)}", made.type, made)
+
+    return x(x, y), codegen
+
+
 absolute = _unary("fabs", "The lanes without their signs.")
 sqrt = _unary("sqrt", "The square root of each lane, correctly rounded.")
 nearest = _unary("rint", "The nearest whole number, ties to even.")

@@ -4,6 +4,7 @@ import functools
 import math
 
 from ..lowering import BATCH, FILTER_TRANSPOSED, FILTERS, PLAIN, Backend
+from .conv import takes_addend
 from .lowering import LOWERINGS, Program, buffer_for
 from .reorder import copy_step, reorder_step, zero_step
 
@@ -23,4 +24,6 @@ def cuda(precision: str = "fp32", wgmma: bool = False) -> Backend:
     """The backend with matrix products of a precision; ``wgmma``: see ``Program``."""
     program = functools.partial(Program, precision=precision, wgmma=wgmma)
     buffers = functools.partial(buffer_for, precision=precision)
-    return Backend("cuda", LOWERINGS, program, buffers, lambda batch: 1, form, reorder_step, copy_step, zero_step)
+    return Backend(
+        "cuda", LOWERINGS, program, buffers, lambda batch: 1, form, reorder_step, copy_step, zero_step, takes_addend
+    )

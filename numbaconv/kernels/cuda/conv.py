@@ -147,7 +147,7 @@ def phase_table(c: Convolution) -> np.ndarray:
     return np.array(table, np.int32)
 
 
-def correlate_step(c: Convolution, residual=None) -> None:
+def correlate_step(c: Convolution) -> None:
     """Append the launch of a forward pass or input gradient."""
     x, w, y, dimensions = c.x, c.w, c.y, c.dimensions
     check_size(x, w, y)
@@ -167,7 +167,7 @@ def correlate_step(c: Convolution, residual=None) -> None:
         width=store_width(columns, y.channels), volume=in_d > 1 or out_d > 1 or c.filter_size[0] > 1,
         phased=phases > 1, masked=c.pairs is None and math.prod(c.filter_size) <= MASK_BITS,
         gathered=c.pairs is not None, activation=c.activation,
-        bias=c.bias is not None, residual=residual is not None,
+        bias=c.bias is not None, addend=c.addend is not None,
         homes=homes_of([(c.activation, ())]) if c.activation else (),
     )  # fmt: skip
     constants = (
@@ -177,9 +177,9 @@ def correlate_step(c: Convolution, residual=None) -> None:
         out_d, out_h, out_w, *(d[3] for d in dimensions),
     )  # fmt: skip
     grid = (ceil_div(rows, tile.rows) * ceil_div(columns, tile.columns), phases * c.groups)
-    # Without a bias, a residual or pairs the operands are still there, and not read.
+    # Without a bias, an addend or pairs the operands are still there, and not read.
     nothing, phase = c.program.constant(np.zeros(1, np.float32)), c.program.constant(table)
-    inputs = (x, w, c.bias or nothing, residual or y, phase, c.pairs or phase)
+    inputs = (x, w, c.bias or nothing, c.addend or y, phase, c.pairs or phase)
     c.program.launch(made, grid, inputs, (y,), constants, flops=c.flops)
 
 
@@ -296,16 +296,29 @@ def filter_layout(groups: int, inputs: int, outputs: int, dimensions: int, direc
     return FILTER_TRANSPOSED if alone or direction == INPUT else FILTER
 
 
-def _layouts(node):
+def _sizes(node) -> tuple[int, int, int, int]:
+    """Groups, channels in and out, dimensions."""
     x, weight = node.inputs[:2]
-    groups = node.attrs.get("groups", 1)
-    return BATCH, filter_layout(groups, x.shape[1], weight.shape[0], len(x.shape) - 2, FORWARD), PLAIN
+    return node.attrs.get("groups", 1), x.shape[1], weight.shape[0], len(x.shape) - 2
+
+
+def takes_addend(node) -> bool:
+    """Whether the kernel of a convolution adds a value of its result's form on the way out."""
+    return not is_depthwise(*_sizes(node))
+
+
+def _layouts(node):
+    """Behind the bias there may be an addend."""
+    addend = (BATCH,) if "addend" in node.attrs else ()
+    bias = (PLAIN,) * (len(node.inputs) - 2 - len(addend))
+    return BATCH, filter_layout(*_sizes(node), FORWARD), *bias, *addend
 
 
 def _lower(program, node, direction, inputs, outputs) -> None:
-    x, w, *bias = inputs
-    added = bias[0] if bias else None
-    pass_step(Convolution(program, direction, node.attrs, x, w, outputs[0], added, flops=node.flops))
+    x, w, *more = inputs
+    addend = more.pop() if "addend" in node.attrs else None
+    bias = more[0] if more else None
+    pass_step(Convolution(program, direction, node.attrs, x, w, outputs[0], bias, addend, flops=node.flops))
 
 
 @lowering("conv", "linear", inputs=_layouts, outputs=(BATCH,))

@@ -182,7 +182,7 @@ class _Taps:
     def convolution(self, direction: str, x: Buffer, w: Buffer, y: Buffer, bias: Buffer | None = None) -> Convolution:
         groups = self.x.channels // w.shape[1]
         attrs = {"stride": self.taps, "padding": ((0, 0),) * 2, "dilation": (1, 1), "groups": groups}
-        return Convolution(self.program, direction, attrs, x, w, y, bias, self.node.flops)
+        return Convolution(self.program, direction, attrs, x, w, y, bias, flops=self.node.flops)
 
 
 def _filter_layout(node, x, weight, direction: str) -> str:

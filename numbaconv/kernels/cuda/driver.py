@@ -6,6 +6,7 @@ second time becomes a CUDA graph.
 """
 
 import ctypes
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -13,8 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from cuda.bindings import driver as cu
 
+from ..dependencies import dependencies
 from ..device import Address, DeviceError, Launch
 from .compiler import Cubin, Specialised
+
+#: Free memory that is not given back to the driver.
+_KEPT_BYTES = 1 << 28
 
 #: Shared memory that a block gets without asking for more.
 _USUAL_SHARED = 48 * 1024
@@ -52,8 +57,9 @@ class Gpu:
         _checked(cu.cuInit(0))
         self._device = _checked(cu.cuDeviceGet(0))
         self._context = _checked(cu.cuDevicePrimaryCtxRetain(self._device))
+        self._thread = threading.local()
         self._use()
-        self.name = _text(_checked(cu.cuDeviceGetName(256, self._device))).rstrip("\0")
+        self.name = _text(_checked(cu.cuDeviceGetName(256, self._device))).partition("\0")[0]
         attribute = cu.CUdevice_attribute
         major, minor = (
             _checked(cu.cuDeviceGetAttribute(which, self._device))
@@ -66,10 +72,16 @@ class Gpu:
         # a stream that waits for the default one and that the default one waits for: other libraries use that
         self._stream = _checked(cu.cuStreamCreate(cu.CUstream_flags.CU_STREAM_DEFAULT))
         self._functions: dict[str, Any] = {}
+        # memory that is given back is kept up to this size, or each wait for the device would cost the next allocation
+        pool = _checked(cu.cuDeviceGetDefaultMemPool(self._device))
+        threshold = cu.CUmemPool_attribute.CU_MEMPOOL_ATTR_RELEASE_THRESHOLD
+        _checked(cu.cuMemPoolSetAttribute(pool, threshold, cu.cuuint64_t(_KEPT_BYTES)))
 
     def _use(self) -> None:
-        """Make the context that of the calling thread."""
-        _checked(cu.cuCtxSetCurrent(self._context))
+        """Make the context that of the calling thread; it is the one that other libraries use, too."""
+        if not hasattr(self._thread, "has_context"):
+            _checked(cu.cuCtxSetCurrent(self._context))
+            self._thread.has_context = True
 
     def compilable(self, kernel: Specialised) -> Cubin:
         return kernel.on(self.architecture)
@@ -118,9 +130,13 @@ class Gpu:
 
     # ---------------------------------------------------------------------------------------- launches
 
-    def record(self, launches: Sequence[Launch]) -> Callable[[], None]:
+    def record(self, launches: Sequence[Launch], in_order: bool = False) -> Callable[[], None]:
         self._use()
-        return _Recording(self, [self._prepared(launch) for launch in launches])
+
+        def before() -> list[list[int]]:
+            return [[i - 1] if i else [] for i in range(len(launches))] if in_order else dependencies(launches)
+
+        return _Recording(self, [self._prepared(launch) for launch in launches], before)
 
     def _prepared(self, launch: Launch) -> _Prepared:
         block = launch.kernel.block
@@ -147,18 +163,21 @@ class Gpu:
         block = (what.threads, 1, 1)
         _checked(cu.cuLaunchKernel(what.function, *what.grid, *block, what.shared, self._stream, what.arguments, 0))
 
-    def capture(self, launches: Sequence[_Prepared]) -> Any:
-        """The launches as an executable CUDA graph; nothing is run."""
-        mode = cu.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-        _checked(cu.cuStreamBeginCapture(self._stream, mode))
+    def graph_of(self, launches: Sequence[_Prepared], before: Sequence[Sequence[int]]) -> Any:
+        """The launches as an executable CUDA graph, each after those ``before`` it; nothing is run."""
+        graph = _checked(cu.cuGraphCreate(0))
         try:
-            for what in launches:
-                self.launch(what)
+            nodes: list[Any] = []
+            for what, others in zip(launches, before, strict=True):
+                node = cu.CUDA_KERNEL_NODE_PARAMS()
+                node.func, node.kernelParams, node.extra = what.function, what.arguments, 0
+                node.gridDimX, node.gridDimY, node.gridDimZ = what.grid
+                node.blockDimX, node.blockDimY, node.blockDimZ = what.threads, 1, 1
+                node.sharedMemBytes = what.shared
+                nodes.append(_checked(cu.cuGraphAddKernelNode(graph, [nodes[i] for i in others], len(others), node)))
+            return _checked(cu.cuGraphInstantiate(graph, 0))
         finally:
-            graph = _checked(cu.cuStreamEndCapture(self._stream))
-        executable = _checked(cu.cuGraphInstantiate(graph, 0))
-        _checked(cu.cuGraphDestroy(graph))
-        return executable
+            _checked(cu.cuGraphDestroy(graph))
 
     def replay(self, graph: Any) -> None:
         """Launch a CUDA graph on the stream."""
@@ -167,16 +186,18 @@ class Gpu:
 
 
 class _Recording:
-    """Launches, run one by one the first time and then as one CUDA graph."""
+    """Launches, run one by one the first time and then as one CUDA graph; ``before`` gives what each waits for."""
 
-    def __init__(self, gpu: Gpu, launches: Sequence[_Prepared]) -> None:
-        self._gpu, self._launches = gpu, launches
+    def __init__(
+        self, gpu: Gpu, launches: Sequence[_Prepared], before: Callable[[], Sequence[Sequence[int]]]
+    ) -> None:
+        self._gpu, self._launches, self._before = gpu, launches, before
         self._graph: Any = None
         self._has_run = False
 
     def __call__(self) -> None:
         if self._graph is None and self._has_run:
-            self._graph = self._gpu.capture(self._launches)
+            self._graph = self._gpu.graph_of(self._launches, self._before())
             weakref.finalize(self, cu.cuGraphExecDestroy, self._graph)
         if self._graph is not None:
             self._gpu.replay(self._graph)

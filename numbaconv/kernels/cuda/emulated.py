@@ -8,16 +8,37 @@ holds NaN.
 """
 
 import bisect
+import heapq
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..dependencies import dependencies
 from ..device import Address, Launch
 from . import emulator
 
 _ALIGNMENT = 256
+
+
+def _last_first(before: Sequence[Sequence[int]]) -> list[int]:
+    """All numbers, each behind those it must follow: always the last one that may come next."""
+    missing = [len(others) for others in before]
+    followers: list[list[int]] = [[] for _ in before]
+    for number, others in enumerate(before):
+        for other in others:
+            followers[other].append(number)
+    ready = [-number for number, count in enumerate(missing) if not count]
+    heapq.heapify(ready)
+    order = []
+    while ready:
+        order.append(-heapq.heappop(ready))
+        for number in followers[order[-1]]:
+            missing[number] -= 1
+            if not missing[number]:
+                heapq.heappush(ready, -number)
+    return order
 
 
 class EmulatedGpu:
@@ -66,10 +87,13 @@ class EmulatedGpu:
     def copy(self, target: int, source: int, size: int) -> None:
         self.memory(target, size)[...] = self.memory(source, size)
 
-    def record(self, launches: Sequence[Launch]) -> Callable[[], None]:
+    def record(self, launches: Sequence[Launch], in_order: bool = False) -> Callable[[], None]:
+        """In an order that the dependencies allow and that is as far from the planned one as can be."""
+        order = range(len(launches)) if in_order else _last_first(dependencies(launches))
+
         def run() -> None:
-            for launch in launches:
-                self._launch(launch)
+            for number in order:
+                self._launch(launches[number])
 
         return run
 

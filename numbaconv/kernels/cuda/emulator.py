@@ -506,7 +506,8 @@ class Machine:
 def _operands(words: np.ndarray, kind: str, rounded: bool = True) -> np.ndarray:
     """Words (n, lanes) as the numbers that the tensor cores read: (n, lanes, numbers a word)."""
     if kind == "tf32":
-        return ((words + np.uint32(rounded << 12)) & np.uint32(0xFFFFE000)).view(np.float32)[..., None]
+        finite = (words & np.uint32(0x7F800000)) != np.uint32(0x7F800000)
+        return ((words + np.uint32(1 << 12) * (finite & rounded)) & np.uint32(0xFFFFE000)).view(np.float32)[..., None]
     halves = np.ascontiguousarray(words).view(np.uint16 if kind == "bf16" else np.float16)
     return widened(halves).reshape(*words.shape, 2)
 

@@ -64,11 +64,11 @@ def make_copy(size: int):
     return asynchronous if size >= 4 else copy_element
 
 
-def make_store(tile: Tile, width: int, activation: str | None, bias: bool, residual: bool):
+def make_store(tile: Tile, width: int, activation: str | None, bias: bool, addend: bool):
     """Device functions of the epilogue: from sums in shared memory to results.
 
     ``bias_of(numbers, inside, bias_at, index)`` fetches ``width`` biases.
-    ``store(inside, at, numbers, bias, residual_at, y, index)`` adds bias and residual, applies the activation
+    ``store(inside, at, numbers, bias, addend_at, y, index)`` adds bias and addend, applies the activation
     and writes ``width`` results, a chunk of a row of sums that is at ``at``.
     """
     wide = width == 4
@@ -82,19 +82,19 @@ def make_store(tile: Tile, width: int, activation: str | None, bias: bool, resid
         for e in range(width):
             put(numbers, e, read_if(inside, bias_at, index + e))
 
-    def store(inside, at, biases, residual_at, y, index):
+    def store(inside, at, biases, addend_at, y, index):
         numbers, added = registers(width), registers(width)
         if wide:
             put(numbers, 0, read_shared4(at))
         else:
             put(numbers, 0, read_shared(at))
-        if residual:
-            put(added, 0, read_vector_if(inside, residual_at, index, width))
+        if addend:
+            put(added, 0, read_vector_if(inside, addend_at, index, width))
         for e in range(width):
             v = numbers[e]
             if bias:
                 v = v + biases[e]
-            if residual:
+            if addend:
                 v = v + added[e]
             put(numbers, e, function(v))
         write_vector_if(inside, y, index, numbers, width)
@@ -106,11 +106,11 @@ def make_store(tile: Tile, width: int, activation: str | None, bias: bool, resid
 
 
 @kernel
-def correlate(T, result, tile, vector, width, volume, phased, masked, gathered, activation, bias, residual, homes):
+def correlate(T, result, tile, vector, width, volume, phased, masked, gathered, activation, bias, addend, homes):
     """A block: a tile of output pixels and channels, of a group and a phase (block_y).
 
     Memory: x [pixel][``x_pitch`` channels], w [output channel][tap][input channel], y [pixel][``y_pitch`` channels].  A
-    group takes ``depth`` channels of x and gives ``columns`` of y.  ``result`` is the dtype of y and the residual, T
+    group takes ``depth`` channels of x and gives ``columns`` of y.  ``result`` is the dtype of y and the addend, T
     that of x and w.  ``vector``: elements that a copy takes; ``width``: results that a thread writes at once.
     ``volume``: three dimensions, not two.  ``phased``: more than one phase. ``masked``: at most ``MASK_BITS`` taps;
     then a bit for each says whether it meets the input, for a row of a copy.  ``gathered``: tap t of row m reads the
@@ -120,7 +120,7 @@ def correlate(T, result, tile, vector, width, volume, phased, masked, gathered, 
     multiply, spread = make_tile(tile, by_row=False)
     place = make_place(tile, by_row=False)
     copy = make_copy(vector * tile.itemsize)
-    bias_of, store = make_store(tile, width, activation, bias, residual)
+    bias_of, store = make_store(tile, width, activation, bias, addend)
     rows, tile_columns, stage_depth, chunk_size = tile.rows, tile.columns, tile.depth, tile.chunk
     ahead, left_bytes, stage_bytes = tile.stages - 1, tile.left_bytes, tile.stage_bytes
     in_flight, sums_count, pitch = tile.stages - 2, tile.sums, tile.sums_pitch
@@ -135,7 +135,7 @@ def correlate(T, result, tile, vector, width, volume, phased, masked, gathered, 
 
     @block(tile.threads, tile.resident, tile.shared_bytes, "a" if wgmma else "")
     def loop(
-        x: Pointer, w: Pointer, bias_at: FLOAT32, residual_at: Result, table: INT32, pairs: INT32, y: Result,
+        x: Pointer, w: Pointer, bias_at: FLOAT32, addend_at: Result, table: INT32, pairs: INT32, y: Result,
         phases: int, depth: int, columns: int, x_pitch: int, y_pitch: int,
         in_d: int, in_h: int, in_w: int, index_d: int, index_h: int, index_w: int,
         stride_d: int, stride_h: int, stride_w: int, w_group: int, w_row: int, w_d: int, w_h: int, w_w: int,
@@ -293,7 +293,7 @@ def correlate(T, result, tile, vector, width, volume, phased, masked, gathered, 
                         left = left * out_d + d * step_d + read(table, phase + FIRST)
                     pixel = (left * out_h + p) * out_w + q
                 at = ring + ((row + i * row_step) * pitch + column * 4)
-                store(inside & (m < all_rows), at, biases, residual_at, y, pixel * y_pitch + channel)
+                store(inside & (m < all_rows), at, biases, addend_at, y, pixel * y_pitch + channel)
 
     return loop
 

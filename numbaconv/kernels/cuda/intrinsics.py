@@ -410,8 +410,8 @@ def _address(builder: Any, kind: Any, pointer: Any, index: Any) -> Any:
 
 def _widen(builder: Any, element: Any, value: Any) -> Any:
     """A number of memory as float32."""
-    if element == types.float16:
-        return builder.fpext(value, _f32)
+    if element == types.float16:  # Numba keeps it as 16 bits
+        return builder.fpext(builder.bitcast(value, _f16), _f32)
     if element == types.float64:
         return builder.fptrunc(value, _f32)
     if element == types.uint16:
@@ -422,7 +422,7 @@ def _widen(builder: Any, element: Any, value: Any) -> Any:
 def _narrow(builder: Any, element: Any, values: Sequence[Any]) -> list[Any]:
     """float32 numbers as memory holds them, rounded to nearest even."""
     if element == types.float16:
-        return [builder.fptrunc(value, _f16) for value in values]
+        return [builder.bitcast(builder.fptrunc(value, _f16), _i16) for value in values]
     if element == types.uint16:
         made: list[Any] = []
         for i in range(0, len(values), 2):
@@ -445,10 +445,15 @@ def _read(context: Any, builder: Any, element: Any, pointer: Any, count: int) ->
     if count == 1:
         value = builder.load(pointer)
         return _to_i32(builder, element, value) if _result_of(element) == I32 else _widen(builder, element, value)
-    vector = ir.VectorType(pointer.type.pointee, count)
+    # as words, because LLVM makes several accesses of a vector of halves
+    halves = pointer.type.pointee == _i16
+    vector = ir.VectorType(_i32, count // 2) if halves else ir.VectorType(pointer.type.pointee, count)
     loaded = builder.load(builder.bitcast(pointer, ir.PointerType(vector, pointer.type.addrspace)))
     loaded.align = count * (element.bitwidth // 8)
-    return _pack(builder, [_widen(builder, element, builder.extract_element(loaded, _i32(i))) for i in range(count)])
+    values = [builder.extract_element(loaded, _i32(i)) for i in range(vector.count)]
+    if halves:
+        values = [builder.trunc(v, _i16) for word in values for v in (word, builder.lshr(word, _i32(16)))]
+    return _pack(builder, [_widen(builder, element, value) for value in values])
 
 
 def _write(context: Any, builder: Any, element: Any, pointer: Any, values: Sequence[Any]) -> None:
@@ -725,8 +730,7 @@ def mma_tile(typing, sums, a, b, rows, columns, kind):
 
     sums: ``registers(rows * columns * 4)``; a: ``words(rows * 4)``; b: ``words(columns * 2)``, all in mma.sync's
     layout. ``rows`` and ``columns`` count products; ``kind`` is a key of ``MMA_DEPTH``.  tf32 takes float32 bits,
-    rounded here by half a unit of the last place that the tensor cores read: they would cut, which errs by twice as
-    much, towards zero.
+    rounded here to what the tensor cores read: they would cut, which errs by twice as much, towards zero.
     """
     m, n, name = _literal(rows), _literal(columns), _literal(kind)
     if m is None or n is None or name is None:
@@ -742,7 +746,9 @@ def mma_tile(typing, sums, a, b, rows, columns, kind):
 
         def fragment(array, count):
             values = [builder.load(at(array, i)) for i in range(count)]
-            return [builder.add(v, _i32(1 << 12)) for v in values] if name == "tf32" else values
+            if name == "tf32":
+                values = [_asm(builder, "cvt.rna.tf32.f32 $0, $1;", "r", (("r", v),), pure=True)[0] for v in values]
+            return values
 
         left, right = fragment(args[1], m * 4), fragment(args[2], n * 2)
         for i in range(m):

@@ -36,7 +36,7 @@ def _rows_step(c: Sparse) -> None:
 def lower_sparse_conv(program, node, inputs, outputs):
     features, weight, gather, _, *bias = inputs
     added = bias[0] if bias else None
-    _rows_step(Sparse(program, FORWARD, {}, features, weight, outputs[0], added, node.flops, gather))
+    _rows_step(Sparse(program, FORWARD, {}, features, weight, outputs[0], added, flops=node.flops, pairs=gather))
 
 
 @lowering("sparse_conv_input_grad", inputs=(PLAIN,), outputs=(PLAIN,))
@@ -45,14 +45,14 @@ def lower_sparse_conv_input_grad(program, node, inputs, outputs):
     taps, channels, results = scatter.shape[0], outputs[0].channels, grad.channels
     turned = program.whole(weight.dtype, weight.elements)
     permute_step(program, weight, turned, (channels, taps, results), (1, channels, taps * channels))
-    _rows_step(Sparse(program, FORWARD, {}, grad, turned, outputs[0], None, node.flops, scatter))
+    _rows_step(Sparse(program, FORWARD, {}, grad, turned, outputs[0], flops=node.flops, pairs=scatter))
 
 
 @lowering("sparse_conv_weight_grad", inputs=(PLAIN,), outputs=(PLAIN,))
 def lower_sparse_conv_weight_grad(program, node, inputs, outputs):
     grad, features, gather, _ = inputs
     x, g = operand(program, features), operand(program, grad)
-    partial, parts = weight_parts(Sparse(program, WEIGHTS, {}, x, outputs[0], g, None, node.flops, gather))
+    partial, parts = weight_parts(Sparse(program, WEIGHTS, {}, x, outputs[0], g, flops=node.flops, pairs=gather))
     add_parts_step(program, partial, parts, outputs[0], gather.shape[0] * features.channels, 1)
 
 

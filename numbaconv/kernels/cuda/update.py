@@ -58,6 +58,20 @@ def adam_update(T, decoupled):
     return loop
 
 
+@kernel
+def average_update(T):
+    """a += share (w - a); an element a thread."""
+
+    @block(THREADS, 4)
+    def loop(a: Pointer, w: Pointer, hyper: FLOAT64, new: Pointer, n: int):
+        i = block_x() * THREADS + thread()
+        inside = i < n
+        average = read_if(inside, a, i)
+        write_if(inside, new, i, average + (read_if(inside, w, i) - average) * read(hyper, 0))
+
+    return loop
+
+
 @lowering("sgd_update", inputs=(PLAIN,), outputs=(PLAIN,))
 def lower_sgd_update(program, node, inputs, outputs):
     w = outputs[0]
@@ -70,3 +84,9 @@ def lower_adam_update(program, node, inputs, outputs):
     w = outputs[0]
     made = adam_update(w.dtype, decoupled=node.attrs["decoupled"])
     program.launch(made, ceil_div(w.elements, THREADS), inputs, outputs, (w.elements,), node.flops)
+
+
+@lowering("average_update", inputs=(PLAIN,), outputs=(PLAIN,))
+def lower_average_update(program, node, inputs, outputs):
+    a = outputs[0]
+    program.launch(average_update(a.dtype), ceil_div(a.elements, THREADS), inputs, outputs, (a.elements,), node.flops)
