@@ -400,6 +400,7 @@ def _correlate_weights(c: Convolution) -> None:
     depth, per_group, taps = x.channels // groups, g.channels // groups, math.prod(kernel_)
     line = ceil_div(depth, LANES) * LANES
     form = "images" if images else "channels"
+    # where channels fill two vectors; in volumes one is enough, whose planes are too many for a first-level cache
     if images and groups == 1 and (line > LANES or kernel_[0] > 1) and 4 * depth >= 3 * line:
         form = "turned"
     merge = form != "turned" and groups == 1 and dilation[2] == 1 and (before[2] == 0 or depth < 4)
