@@ -5,6 +5,7 @@ import math
 from .compiler import inline
 from .lowering import BATCH, FILTER, FILTER_LINES, FILTER_TRANSPOSED, PLAIN, Buffer, ceil_div
 from .native import Ints, Pointer, kernel
+from .runs import copy_run
 from .target import LANES
 from .vector import at, transpose
 
@@ -37,6 +38,10 @@ def turn(T, back):
         valid = min(lines, total - block * lines)
         for unit in range(begin, end):
             p_begin, p_end = unit * RUN, min(pixels, (unit + 1) * RUN)
+            if lines == 1 and planes == 1:  # both orders are the same
+                one, other = (batch, plain) if back else (plain, batch)
+                copy_run(at(one, p_begin), at(other, p_begin), p_end - p_begin)
+                continue
             for p in range(p_begin, p_end, LANES):
                 p = max(0, min(p, pixels - LANES))  # the last tile may repeat some of its neighbour's pixels
                 for plane in range(planes):
@@ -124,12 +129,12 @@ def reorder_step(program, source: Buffer, target: Buffer) -> None:
     assert plain.layout == PLAIN
     if batch.layout == BATCH:
         pixels, channels, lanes = batch.pixels, batch.channels, batch.lanes
-        if lanes == 1:  # channels, all of which exist in every image
-            planes, lines, total = 1, channels, batch.batch * channels
-        else:
+        if lanes > 1:
             planes, lines, total = channels, lanes, batch.batch
+        else:  # channels, all of which exist in every image
+            planes, lines, total = 1, channels, batch.batch * channels
         if pixels == 1:  # tiles go along the longer side
-            pixels, planes = planes, pixels
+            pixels, planes, lines = channels, 1, lanes
         # a whole value is addressed by the block here; the runner advances values that lie in blocks
         strides = (lanes * channels * batch.pixels, planes * pixels, pixels, planes * lines, lanes)
         constants = (pixels, planes, lines, total, *strides)
