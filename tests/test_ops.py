@@ -13,7 +13,7 @@ from reference.conv import conv_grads, linear
 from reference.loss import count_correct, cross_entropy
 from reference.pool import max_pool, max_pool_grad
 from reference.random import dropout, dropout_keeps, jitter_colors, take_images, take_labels
-from reference.update import adam_update, sgd_update
+from reference.update import adam_update, average_update, sgd_update
 
 import numbaconv.functional as F
 from numbaconv.graph import Graph, Variable, compile_graph
@@ -385,6 +385,18 @@ def test_adam_update(decoupled: bool, dtype: Any) -> None:
         for a, b in zip(found, adam_update(*arrays, hyper, decoupled), strict=True):
             assert a.dtype == dtype
             assert_close(a, b)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("shape", [(), (2, 3, 7), (40,)])
+def test_average_update(shape: tuple[int, ...], dtype: Any) -> None:
+    average, value = (random(*shape, dtype=dtype, seed=i) for i in range(2))
+    before = average.copy()
+    for share in (0.0, 0.1, 1.0):
+        found = F.average_update(average, value, np.array([share]))
+        assert found.dtype == dtype
+        assert_close(found, average_update(average, value, [share]))
+    assert np.array_equal(average, before)  # eagerly nothing is overwritten
 
 
 # ------------------------------------------------------------------------------------------------ special values
