@@ -41,22 +41,12 @@ def _layouts(node):
     return images_or_plain(node) if node.attrs["axis"] == 1 else (PLAIN,)
 
 
-def _lower(program, node, x, g, y, small, gradient: bool) -> None:
-    """``small``: the value of half the size."""
-    axis = node.attrs["axis"]
+@lowering("glu", "glu_grad", inputs=_layouts, outputs=_layouts)
+def lower_glu(program, node, inputs, outputs):
+    x, y, axis, gradient = inputs[-1], outputs[0], node.attrs["axis"], node.op.name == "glu_grad"
+    small = inputs[0] if gradient else y  # of half the size
     if x.layout == BATCH:
         units, n = x.pixels, small.channels * x.lanes
     else:
         units, n = math.prod(small.shape[:axis]), math.prod(small.shape[axis:])
-    program.step(glu(y.dtype, gradient=gradient), (x, g), (y,), (n,), units)
-
-
-@lowering("glu", inputs=_layouts, outputs=_layouts)
-def lower_glu(program, node, inputs, outputs):
-    _lower(program, node, inputs[0], inputs[0], outputs[0], outputs[0], False)
-
-
-@lowering("glu_grad", inputs=_layouts, outputs=_layouts)
-def lower_glu_grad(program, node, inputs, outputs):
-    g, x = inputs
-    _lower(program, node, x, g, outputs[0], g, True)
+    program.step(glu(y.dtype, gradient=gradient), (x, inputs[0]), outputs, (n,), units)

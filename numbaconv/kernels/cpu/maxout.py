@@ -32,22 +32,12 @@ def maxout(T, gradient):
     return loop
 
 
-def _lower(program, node, x, g, y, small, gradient: bool) -> None:
-    """``small``: the value with one number for several of ``x``."""
-    pieces = node.attrs["pieces"]
+@lowering("maxout", "maxout_grad", inputs=images_or_plain, outputs=images_or_plain)
+def lower_maxout(program, node, inputs, outputs):
+    x, y, gradient = inputs[-1], outputs[0], node.op.name == "maxout_grad"
+    small = inputs[0] if gradient else y  # with one number for several of x
     if x.layout == BATCH:
         units, n = x.pixels * small.channels, x.lanes
     else:
         units, n = x.batch * small.channels, x.pixels
-    program.step(maxout(y.dtype, gradient=gradient), (x, g), (y,), (pieces, n), units)
-
-
-@lowering("maxout", inputs=images_or_plain, outputs=images_or_plain)
-def lower_maxout(program, node, inputs, outputs):
-    _lower(program, node, inputs[0], inputs[0], outputs[0], outputs[0], False)
-
-
-@lowering("maxout_grad", inputs=images_or_plain, outputs=images_or_plain)
-def lower_maxout_grad(program, node, inputs, outputs):
-    g, x = inputs
-    _lower(program, node, x, g, outputs[0], g, True)
+    program.step(maxout(y.dtype, gradient=gradient), (x, inputs[0]), outputs, (node.attrs["pieces"], n), units)

@@ -15,10 +15,9 @@ from .geometry import three
 from .lowering import BATCH, Buffer, ceil_div, lowering
 from .math import exp, log
 from .native import FLOAT64, INT32, INT64, Ints, Pointer, kernel
+from .plane import scatter
 from .resample import ABREAST, Matrix, piece_of, pieces_of, resample_step, row_of, rows_of, tables_of, transposed
-from .runs import fill_run
 from .target import LANES
-from .vector import at as moved
 from .vector import bits, integers_of, load, load_first, splat, sqrt, store, store_first, where
 
 #: Taps of windows whose loops are written out; larger ones are walked by loops of any length, one kernel for all.
@@ -391,25 +390,6 @@ def max_pool_grad(T):
     return loop
 
 
-@kernel
-def max_pool_scatter(T):
-    """As ``max_pool_grad``, from the windows' side; a unit is ``ABREAST`` vectors of all pixels and windows."""
-
-    def loop(
-        begin, end, block: int, first: int, g: Pointer, indices: INT32, out: Pointer,
-        windows: int, pixels: int, line: int,
-    ):  # fmt: skip
-        c_begin, c_end = begin * ABREAST * LANES, min(line, end * ABREAST * LANES)
-        for pixel in range(pixels):
-            fill_run(moved(out, pixel * line + c_begin), 0.0, c_end - c_begin)
-        for window in range(windows):
-            for i in range(window * line + c_begin, window * line + c_end):
-                if indices[i] >= 0:
-                    out[indices[i] * line + i - window * line] += g[i]
-
-    return loop
-
-
 # ------------------------------------------------------------------------------------------------ lowering
 
 
@@ -447,8 +427,8 @@ def lower_max_pool_grad(program, node, inputs, outputs):
     g, out = inputs[0], outputs[0]
     line = g.channels * g.lanes
     if out.pixels >= FEW_WINDOWS * g.pixels:
-        constants = (g.pixels, out.pixels, line)
-        program.step(max_pool_scatter(g.dtype), inputs, outputs, constants, ceil_div(line, ABREAST * LANES))
+        step = scatter(g.dtype, index="int32", add=True, in_lanes=True)
+        program.step(step, inputs, outputs, (g.pixels, out.pixels, line), line)
         return
     matrices = Windows(node.attrs, out.spatial, g.spatial).transposed()
     sizes = (*map(len, matrices), *three(g.spatial, 1))

@@ -5,7 +5,6 @@ The images of a pixel lie one after another (``turned``), or the pixels of an im
 
 from typing import NamedTuple
 
-from .compiler import inline
 from .lowering import Buffer, ceil_div
 from .native import Pointer, kernel
 from .target import LANES
@@ -46,24 +45,19 @@ def _turn(program, x, turned: Buffer, row: int, pixel: int, image: int) -> None:
     program.step(turn_pixels(x.dtype), (x,), (turned,), constants, x.pixels * row // LANES, late=True)
 
 
-@inline
-def pixel_back(x, y, channels, image):
-    """The channels of a pixel in all images, which lie ``image`` elements apart, as [channels][lanes]."""
-    whole = channels // LANES * LANES
-    for c in range(0, whole, LANES):
-        transpose(at(x, c), image, at(y, c * LANES), LANES)
-    for c in range(whole, channels):
-        for lane in range(LANES):
-            y[c * LANES + lane] = x[lane * image + c]
-
-
 @kernel
 def turn_back(T):
     """[images][pixels][channels, padded] to [pixels][channels][lanes]; a unit is a pixel."""
 
     def loop(begin, end, block: int, first: int, x: Pointer, y: Pointer, channels: int, pixel: int, image: int):
+        whole = channels // LANES * LANES
         for place in range(begin, end):
-            pixel_back(at(x, place * pixel), at(y, place * LANES * channels), channels, image)
+            of, to = at(x, place * pixel), at(y, place * LANES * channels)
+            for c in range(0, whole, LANES):
+                transpose(at(of, c), image, at(to, c * LANES), LANES)
+            for c in range(whole, channels):
+                for lane in range(LANES):
+                    to[c * LANES + lane] = of[lane * image + c]
 
     return loop
 

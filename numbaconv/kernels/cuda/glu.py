@@ -35,19 +35,11 @@ def _layouts(node):
     return (SAME,) if node.attrs["axis"] == 1 else (PLAIN,)
 
 
-def _lower(program, node, x, g, y, small, gradient: bool) -> None:
-    """``small``: the value of half the size."""
-    n = small.channels if shared_layout(x, g, y) == BATCH else math.prod(small.shape[node.attrs["axis"] :])
-    made = glu(y.dtype, gradient=gradient)
-    program.launch(made, ceil_div(small.elements, THREADS), (x, g), (y,), (small.elements, max(n, 1)), node.flops)
-
-
-@lowering("glu", inputs=_layouts, outputs=_layouts)
+@lowering("glu", "glu_grad", inputs=_layouts, outputs=_layouts)
 def lower_glu(program, node, inputs, outputs):
-    _lower(program, node, inputs[0], inputs[0], outputs[0], outputs[0], False)
-
-
-@lowering("glu_grad", inputs=_layouts, outputs=_layouts)
-def lower_glu_grad(program, node, inputs, outputs):
-    g, x = inputs
-    _lower(program, node, x, g, outputs[0], g, True)
+    x, y, gradient = inputs[-1], outputs[0], node.op.name == "glu_grad"
+    small = inputs[0] if gradient else y  # of half the size
+    in_nhwc = shared_layout(x, inputs[0], y) == BATCH
+    n = small.channels if in_nhwc else math.prod(small.shape[node.attrs["axis"] :])
+    made, constants = glu(y.dtype, gradient=gradient), (small.elements, max(n, 1))
+    program.launch(made, ceil_div(small.elements, THREADS), (x, inputs[0]), outputs, constants, node.flops)

@@ -1,11 +1,11 @@
 """Power-average pooling: roots of sums of powers over windows; an output a thread."""
 
 from ..cpu.pool import Windows, raised_to, root_of
-from .compiler import INT32, Ints, Pointer, block, kernel
+from .compiler import kernel
 from .elementwise import translated
-from .intrinsics import block_x, f32, read_if, thread, where, write_if
+from .intrinsics import read_if, where
 from .lowering import BATCH, lowering
-from .resample import THREADS, walk_of, walk_step
+from .resample import summed, walk_step
 
 
 @kernel
@@ -16,18 +16,7 @@ def lp_pool(T, exponent):
     def add_power(total, x, counts, index, pixel, weight):
         return total + where(counts, raised(read_if(counts, x, index)), 0.0) * weight
 
-    sum_of = walk_of(add_power, read_if)
-
-    @block(THREADS, 4)
-    def loop(
-        x: Pointer, starts: INT32, positions: INT32, weights: Pointer, y: Pointer,
-        size: int, line: int, outputs: Ints(3), inputs: Ints(3), most: Ints(3),
-    ):  # fmt: skip
-        at = block_x() * THREADS + thread()
-        total = sum_of(f32(0.0), x, at, size, line, (starts, positions, weights), (outputs, inputs, most))
-        write_if(at < size, y, at, root(total))
-
-    return loop
+    return summed(add_power, root)
 
 
 @lowering("lp_pool", inputs=(BATCH,), outputs=(BATCH,))

@@ -34,19 +34,10 @@ def maxout(T, gradient):
     return loop
 
 
-def _lower(program, node, x, g, y, small, gradient: bool) -> None:
-    """``small``: the value with one number for several of ``x``."""
-    n = 1 if shared_layout(x, g, y) == BATCH else small.pixels
-    made, constants = maxout(y.dtype, gradient=gradient), (small.elements, node.attrs["pieces"], max(n, 1))
-    program.launch(made, ceil_div(small.elements, THREADS), (x, g), (y,), constants, node.flops)
-
-
-@lowering("maxout", inputs=(SAME,), outputs=(SAME,))
+@lowering("maxout", "maxout_grad", inputs=(SAME,), outputs=(SAME,))
 def lower_maxout(program, node, inputs, outputs):
-    _lower(program, node, inputs[0], inputs[0], outputs[0], outputs[0], False)
-
-
-@lowering("maxout_grad", inputs=(SAME,), outputs=(SAME,))
-def lower_maxout_grad(program, node, inputs, outputs):
-    g, x = inputs
-    _lower(program, node, x, g, outputs[0], g, True)
+    x, y, gradient = inputs[-1], outputs[0], node.op.name == "maxout_grad"
+    small = inputs[0] if gradient else y  # with one number for several of x
+    n = 1 if shared_layout(x, inputs[0], y) == BATCH else small.pixels
+    made, constants = maxout(y.dtype, gradient=gradient), (small.elements, node.attrs["pieces"], max(n, 1))
+    program.launch(made, ceil_div(small.elements, THREADS), (x, inputs[0]), outputs, constants, node.flops)

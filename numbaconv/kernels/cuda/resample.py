@@ -108,10 +108,16 @@ def _add(total, x, counts, index, pixel, weight):
     return total + read_if(counts, x, index) * weight
 
 
-@kernel
-def resample(T):
-    """Weighted sums of pixels, an output a thread.  ``most`` are the entries of the longest row of each matrix."""
-    sum_of = walk_of(_add, read_if)
+def _as_it_is(total):
+    return total
+
+
+def summed(take, finish=_as_it_is):
+    """A kernel's function: what ``finish`` makes of the sum by ``take`` of an output's entries, an output a thread.
+
+    ``most`` are the entries of the longest row of each matrix.
+    """
+    sum_of = walk_of(take, read_if)
 
     @block(THREADS, 4)
     def loop(
@@ -120,9 +126,15 @@ def resample(T):
     ):  # fmt: skip
         at = block_x() * THREADS + thread()
         total = sum_of(f32(0.0), x, at, size, line, (starts, positions, weights), (outputs, inputs, most))
-        write_if(at < size, y, at, total)
+        write_if(at < size, y, at, finish(total))
 
     return loop
+
+
+@kernel
+def resample(T):
+    """Weighted sums of pixels."""
+    return summed(_add)
 
 
 def resample_step(program, x: Buffer, y: Buffer, matrices: list[Matrix], backward: bool = False) -> None:
