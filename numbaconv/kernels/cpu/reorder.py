@@ -14,7 +14,7 @@ RUN = 8 * LANES
 
 
 @kernel
-def turn(T, back):
+def reorder_batch(T, back):
     """batch[pixel][plane][i] = plain[i][plane][pixel], or ``back``; a unit is ``RUN`` pixels.
 
     ``i`` counts ``lines`` images or channels, of which at most ``total`` - block * lines exist; the others become zero.
@@ -138,7 +138,7 @@ def reorder_step(program, source: Buffer, target: Buffer) -> None:
         # a whole value is addressed by the block here; the runner advances values that lie in blocks
         strides = (lanes * channels * batch.pixels, planes * pixels, pixels, planes * lines, lanes)
         constants = (pixels, planes, lines, total, *strides)
-        program.step(turn(source.dtype, back=back), (source,), (target,), constants, ceil_div(pixels, RUN))
+        program.step(reorder_batch(source.dtype, back=back), (source,), (target,), constants, ceil_div(pixels, RUN))
         return
     outputs, inputs = target.shape[:2]
     taps = math.prod(target.shape[2:])
