@@ -15,14 +15,14 @@ from .lowering import Buffer
 from .native import Ints, Pointer, kernel
 from .shape import swap
 from .target import LANES
-from .tile import product
+from .tile import product, tiles_for
 from .vector import at, load, store
 
-#: More output channels fill the lanes well enough.
-MOST_OUTPUTS = 12
-
-#: From more input channels the planes of a lone image, which lie pixel by pixel, would cost more to make than they save.
+#: Making the planes of more input channels, which lie pixel by pixel in a lone image, would cost more than they save.
 MOST_INPUTS = 4
+
+#: Of pixels in a register tile.
+VECTORS = 2
 
 
 @kernel
@@ -32,7 +32,7 @@ def correlate_planes(T, outputs, activation, bias):
     Sizes: planes, rows, columns of the output.  Strides of the input: plane, row of the result; plane, row, column of
     the filter, channel.  Of the filter: plane, row, column, channel; outputs follow each other.
     """
-    tile = product(outputs, 2)
+    tile = product(outputs, VECTORS)
     act = ACTIVATIONS[activation] if activation else None
 
     @inline
@@ -58,7 +58,7 @@ def correlate_planes(T, outputs, activation, bias):
         pitch = ceil_div(width, LANES) * LANES
         for unit in range(begin, end):
             row = at(x, unit // sizes[1] * moves[0] + unit % sizes[1] * moves[1])
-            for j in range(0, width, 2 * LANES):
+            for j in range(0, width, VECTORS * LANES):
                 # a vector beyond the row's end repeats pixels of the one before
                 left, right = min(j, width - LANES), min(j + LANES, width - LANES)
                 tile(w, at(row, left), at(line, left), counts, ws, xs, 1, right - left, pitch, right - left, 0)
@@ -69,7 +69,8 @@ def correlate_planes(T, outputs, activation, bias):
 
 @algorithm(FORWARD, name="direct", rank=SPECIAL)
 def offer_planes(c: Convolution) -> Offer:
-    few = c.x.channels <= MOST_INPUTS and c.y.channels <= MOST_OUTPUTS
+    most = max(rows for rows, vectors in tiles_for(c.y.dtype.itemsize) if vectors == VECTORS)
+    few = c.x.channels <= MOST_INPUTS and c.y.channels <= most
     if c.y.lanes > 1 or c.groups > 1 or not few or c.stride[2] > 1 or c.sizes[0][2] < LANES:
         return None
     return lambda: _correlate(c)
@@ -78,24 +79,19 @@ def offer_planes(c: Convolution) -> Offer:
 def _correlate(c: Convolution) -> None:
     """Append the steps of a forward pass."""
     x, dimensions = padded(c) if c.has_padding else (c.x, c.dimensions)
-    (depth_out, depth_in, *_), (height_out, height_in, *_), (width_out, width_in, *_) = dimensions
-    if x.channels > 1:
-        x = _planes(c, x, depth_in * height_in * width_in)
-    plane, row = height_in * width_in, width_in
-    (_, _, _, _, _, step_d, tap_d, *_), (_, _, _, _, _, step_h, tap_h, *_), (*_, tap_w, _, _) = dimensions
+    outer, inner = ([d[i] for d in dimensions] for i in range(2))
+    plane, row = inner[1] * inner[2], inner[2]
+    if c.x.channels > 1:
+        x = _planes(c, x, inner[0] * plane)
     ws = filter_strides(c.w, c.y.lanes)
-    kernel_ = correlate_planes(
-        c.y.dtype, outputs=c.y.channels, activation=c.activation, bias=c.bias is not None
-    )
-    line = c.program.per_thread(c.y.dtype, c.y.channels * ceil_div(width_out, LANES) * LANES)
+    kernel_ = correlate_planes(c.y.dtype, outputs=c.y.channels, activation=c.activation, bias=c.bias is not None)
+    line = c.program.per_thread(c.y.dtype, c.y.channels * ceil_div(outer[2], LANES) * LANES)
     constants = (
-        depth_out, height_out, width_out, step_d * plane, step_h * row, *c.filter_size, x.channels,
-        tap_d * plane, tap_h * row, tap_w, depth_in * plane, *ws[:4],
+        *outer, c.stride[0] * plane, c.stride[1] * row, *c.filter_size, c.x.channels,
+        c.dilation[0] * plane, c.dilation[1] * row, c.dilation[2], inner[0] * plane, *ws[:4],
     )  # fmt: skip
     # Without a bias the operand is still there, and not read.
-    c.program.step(
-        kernel_, (x, c.w, c.bias or c.w), (c.y, line), constants, depth_out * height_out, flops=c.flops
-    )
+    c.program.step(kernel_, (x, c.w, c.bias or c.w), (c.y, line), constants, outer[0] * outer[1], flops=c.flops)
 
 
 def _planes(c: Convolution, x: Buffer, pixels: int) -> Buffer:
