@@ -18,8 +18,6 @@ import numpy as np
 from ..lowering import (
     BATCH,
     FILTER,
-    FILTER_LINES,
-    FILTER_LINES_TRANSPOSED,
     FILTER_TRANSPOSED,
     FILTERS,
     PLAIN,
@@ -31,7 +29,7 @@ from ..lowering import (
 from .compiler import NUMBERS, Specialised
 
 __all__ = [
-    "BATCH", "Buffer", "FILTER", "FILTERS", "FILTER_LINES", "FILTER_LINES_TRANSPOSED", "FILTER_TRANSPOSED",
+    "BATCH", "Buffer", "FILTER", "FILTERS", "FILTER_TRANSPOSED",
     "LOWERINGS", "OPERANDS", "PLAIN", "Program", "SAME", "Step", "buffer_for", "ceil_div", "lowering", "shared_layout",
 ]  # fmt: skip
 
