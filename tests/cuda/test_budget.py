@@ -150,7 +150,7 @@ def singles():
         activation.along_axis("float32", function="softmax"), pool.max_pool("float32", with_indices=True),
         pool.max_pool_grad("float32"), resample.resample("float32"), dropout.dropout("float32"),
         source.take_images("float32", bytes_in=True, shift=True, flip=True, cutout=True),
-        update.sgd_update("float32", nesterov=True), arithmetic.partial_sums("float32", function="sum"),
+        update.sgd_update("float32", nesterov=True, scaled=True), arithmetic.partial_sums("float32", function="sum"),
         remap.remap("float32"), patches.fold("float32", batch=True, bias=True), rownorm.row_norm("float32", across=256),
         rownorm.weight_sums("float32", across=1), plane.scatter("float32", index="int32", add=True),
         stochastic_pool.stochastic_pool("float32"), sampled(sample.sampled_gradient, "bicubic"),
