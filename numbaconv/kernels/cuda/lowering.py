@@ -19,8 +19,8 @@ from ..lowering import BATCH, FILTER, FILTER_TRANSPOSED, FILTERS, PLAIN, SAME, B
 from .compiler import NUMBERS, Specialised
 
 __all__ = [
-    "BATCH", "Buffer", "CANDIDATES", "FILTER", "FILTERS", "FILTER_TRANSPOSED", "LOWERINGS", "OPERANDS", "PLAIN", "Program",
-    "SAME", "Step", "buffer_for", "ceil_div", "lowering", "shared_layout",
+    "BATCH", "Buffer", "CANDIDATES", "FILTER", "FILTERS", "FILTER_TRANSPOSED", "LOWERINGS", "OPERANDS", "PLAIN",
+    "Program", "SAME", "Step", "buffer_for", "ceil_div", "lowering", "shared_layout",
 ]  # fmt: skip
 
 
