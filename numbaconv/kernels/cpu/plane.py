@@ -6,7 +6,8 @@ are, and are walked together.
 
 from .lowering import BATCH, SAME, lowering
 from .native import INT32, INT64, Pointer, kernel
-from .vector import at
+from .target import LANES
+from .vector import at, pick, store
 
 _INDICES = {"int32": INT32, "int64": INT64}
 
@@ -56,7 +57,10 @@ def gather(T, index, in_lanes):
     ):
         for plane in range(begin, end):
             given, places, found = at(x, plane * pixels), at(indices, plane * count), at(y, plane * count)
-            for i in range(count):
+            whole = count // LANES * LANES
+            for i in range(0, whole, LANES):
+                store(found, i, pick(given, places, i, pixels))
+            for i in range(whole, count):
                 place = places[i]
                 inside = 0 <= place < pixels
                 v = given[place if inside else 0]

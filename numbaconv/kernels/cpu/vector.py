@@ -299,6 +299,31 @@ def store_first(typingctx, pointer, index, vector, count):
     return types.void(pointer, types.int64, vector, types.int64), codegen
 
 
+@intrinsic
+def pick(typingctx, x, places, index, count):
+    """The vector of ``x[place]`` for the integers from ``places[index]`` on; zero where not 0 <= place < ``count``.
+
+    Lanes are loaded one by one: instructions that gather take longer, and LLVM uses them for the same loop of scalars.
+    """
+    vector = Vector(x.dtype)
+
+    def codegen(context, builder, signature, arguments):
+        x, places, index, count = arguments
+        integers = ir.VectorType(places.type.pointee, vector.lanes)
+        place = vector_load(builder, builder.gep(places, [index]), integers)
+        count = builder.trunc(count, integers.element) if integers.element != count.type else count
+        inside = builder.icmp_unsigned("<", place, broadcast(builder, count, vector.lanes))
+        place = builder.select(inside, place, ir.Constant(integers, None))
+        value = ir.Constant(context.get_value_type(vector), ir.Undefined)
+        for lane in range(vector.lanes):
+            number = ir.Constant(ir.IntType(32), lane)
+            found = builder.load(builder.gep(x, [builder.extract_element(place, number)]))
+            value = builder.insert_element(value, found, number)
+        return builder.select(inside, value, ir.Constant(value.type, None))
+
+    return vector(x, places, types.int64, types.int64), codegen
+
+
 # ------------------------------------------------------------------------------------------------ functions
 
 
