@@ -363,6 +363,7 @@ def product(typingctx, x, y):
 
 absolute = _unary("fabs", "The lanes without their signs.")
 sqrt = _unary("sqrt", "The square root of each lane, correctly rounded.")
+floor = _unary("floor", "The largest whole number that is not larger.")
 nearest = _unary("rint", "The nearest whole number, ties to even.")
 
 
