@@ -309,17 +309,18 @@ def pick(typingctx, x, places, index, count):
 
     def codegen(context, builder, signature, arguments):
         x, places, index, count = arguments
-        integers = ir.VectorType(places.type.pointee, vector.lanes)
-        place = vector_load(builder, builder.gep(places, [index]), integers)
-        count = builder.trunc(count, integers.element) if integers.element != count.type else count
-        inside = builder.icmp_unsigned("<", place, broadcast(builder, count, vector.lanes))
-        place = builder.select(inside, place, ir.Constant(integers, None))
+        integer = places.type.pointee
+        places = builder.gep(places, [index])
         value = ir.Constant(context.get_value_type(vector), ir.Undefined)
+        zeros = ir.Constant(value.type, None)
+        count = builder.trunc(count, integer) if integer != count.type else count
         for lane in range(vector.lanes):
             number = ir.Constant(ir.IntType(32), lane)
-            found = builder.load(builder.gep(x, [builder.extract_element(place, number)]))
-            value = builder.insert_element(value, found, number)
-        return builder.select(inside, value, ir.Constant(value.type, None))
+            place = builder.load(builder.gep(places, [number]))
+            place = builder.select(builder.icmp_unsigned("<", place, count), place, ir.Constant(integer, 0))
+            value = builder.insert_element(value, builder.load(builder.gep(x, [place])), number)
+        place = vector_load(builder, places, ir.VectorType(integer, vector.lanes))
+        return builder.select(builder.icmp_unsigned("<", place, broadcast(builder, count, vector.lanes)), value, zeros)
 
     return vector(x, places, types.int64, types.int64), codegen
 
