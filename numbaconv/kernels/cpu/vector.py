@@ -276,24 +276,43 @@ def masked_load(builder, pointer, vector_type, mask, others=None):
 
 @intrinsic
 def load_first(typingctx, pointer, index, count):
-    """The vector whose first ``count`` lanes come from ``pointer[index]`` on, the others zero and not read."""
+    """The vector whose first ``count`` lanes come from ``pointer[index]`` on, the others zero and not read.
+
+    Where that is all of them a plain load reads them: a row of masked loads comes from memory at a third of the speed.
+    """
 
     def codegen(context, builder, signature, arguments):
         pointer, index, count = arguments
         vector_type = context.get_value_type(signature.return_type)
-        mask = lanes_below(builder, count, vector_type.count)
-        return masked_load(builder, builder.gep(pointer, [index]), vector_type, mask)
+        pointer, lanes = builder.gep(pointer, [index]), vector_type.count
+        is_whole = builder.icmp_signed(">=", count, ir.Constant(count.type, lanes))
+        with builder.if_else(is_whole, likely=True) as (all_lanes, some_lanes):
+            with all_lanes:
+                whole, end_of_whole = vector_load(builder, pointer, vector_type), builder.block
+            with some_lanes:
+                some = masked_load(builder, pointer, vector_type, lanes_below(builder, count, lanes))
+                end_of_some = builder.block
+        found = builder.phi(vector_type)
+        found.add_incoming(whole, end_of_whole)
+        found.add_incoming(some, end_of_some)
+        return found
 
     return Vector(pointer.dtype)(pointer, types.int64, types.int64), codegen
 
 
 @intrinsic
 def store_first(typingctx, pointer, index, vector, count):
-    """Write the first ``count`` lanes from ``pointer[index]`` on."""
+    """Write the first ``count`` lanes from ``pointer[index]`` on, all of them by a plain store (see ``load_first``)."""
 
     def codegen(context, builder, signature, arguments):
         pointer, index, value, count = arguments
-        masked_store(builder, value, builder.gep(pointer, [index]), lanes_below(builder, count, value.type.count))
+        pointer, lanes = builder.gep(pointer, [index]), value.type.count
+        is_whole = builder.icmp_signed(">=", count, ir.Constant(count.type, lanes))
+        with builder.if_else(is_whole, likely=True) as (all_lanes, some_lanes):
+            with all_lanes:
+                vector_store(builder, value, pointer)
+            with some_lanes:
+                masked_store(builder, value, pointer, lanes_below(builder, count, lanes))
         return context.get_dummy_value()
 
     return types.void(pointer, types.int64, vector, types.int64), codegen
