@@ -7,7 +7,7 @@ are, and are walked together.
 from .lowering import BATCH, SAME, lowering
 from .native import INT32, INT64, Pointer, kernel
 from .target import LANES
-from .vector import at, pick, store
+from .vector import at, fetch, pick, store
 
 _INDICES = {"int32": INT32, "int64": INT64}
 
@@ -64,7 +64,11 @@ def gather(T, index, in_lanes):
             given, found = at(x, plane * pixels), at(y, plane * count)
             places = at(indices, plane // sharing * count)
             whole = count // LANES * LANES
+            stretch = pixels * LANES // max(1, count)
             for i in range(0, whole, LANES):
+                if sharing > 1:  # places in any order: the next plane comes into the cache from its first to its last
+                    for k in range(0, stretch, LANES):
+                        fetch(given, pixels + i // LANES * stretch + k)
                 store(found, i, pick(given, places, i, pixels))
             for i in range(whole, count):
                 place = places[i]

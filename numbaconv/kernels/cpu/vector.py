@@ -319,6 +319,17 @@ def store_first(typingctx, pointer, index, vector, count):
 
 
 @intrinsic
+def fetch(typingctx, pointer, index):
+    """Ask for the cache line of ``pointer[index]``, which need not exist."""
+
+    def codegen(context, builder, signature, arguments):
+        prefetch(builder, builder.gep(arguments[0], [arguments[1]]))
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.int64), codegen
+
+
+@intrinsic
 def pick(typingctx, x, places, index, count):
     """The vector of ``x[place]`` for the integers from ``places[index]`` on; zero where not 0 <= place < ``count``.
 
