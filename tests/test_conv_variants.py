@@ -2,6 +2,7 @@
 
 import builtins
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,38 @@ def draw_each(draw: Callable, low: int, high: int, count: int) -> Any:
 
 def as_each(value: Any, count: int) -> tuple[int, ...]:
     return value if isinstance(value, tuple) else (value,) * count
+
+
+# ------------------------------------------------------------------------------------------------ few channels
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("batch, channels, size, kernel, options", [
+    (1, 1, (9, LANES + 4), (5, 5), {}),  # a row of one vector
+    (3, 1, (6, 3 * LANES), (3, 4), {"padding": ((1, 1), (2, 0))}),  # rows of more than one tile
+    (1, 3, (9, 2 * LANES), (3, 2), {"stride": (2, 1), "dilation": (1, 3)}),
+    (2, 4, (2 * LANES - 1,), (3,), {"padding": 1}),
+    (1, 2, (5, 4, LANES + 2), (2, 3, 3), {"stride": (2, 1, 1), "padding": (1, 0, 1), "dilation": (2, 1, 1)}),
+])  # fmt: skip
+def test_lone_images_to_few_channels(batch, channels, size, kernel, options, dtype) -> None:
+    """Pixels in lanes; kernels/cpu/planar.py."""
+    function = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[len(size)]
+    x, bias = normal(batch, channels, *size, dtype=dtype), normal(2, dtype=dtype, seed=2)
+    weight = normal(2, channels, *kernel, dtype=dtype, seed=1)
+    for finished in (False, True):
+
+        def f(x, weight, bias, finished=finished):
+            y = function(x, weight, bias if finished else None, **options)
+            return F.relu(y) if finished else y
+
+        exact = conv(x, weight, **options)
+        if finished:
+            exact = np.maximum(0, exact + bias.reshape(-1, *[1] * len(size)))
+        graph = Graph()
+        graph.output(f(*[graph.input(a.shape, a.dtype) for a in (x, weight, bias)]))
+        executable = compile_graph(graph)
+        assert any(step.kernel.label.startswith("correlate_planes") for step in executable.plan.steps)
+        assert_close(executable.run([x, weight, bias])[0], exact, count=math.prod(weight.shape[1:]))
 
 
 # ------------------------------------------------------------------------------------------------ against PyTorch

@@ -368,6 +368,24 @@ def test_compile_replays_for_every_shape_and_dtype() -> None:
     assert traced == [(3, 4), (2, 5), (3, 4)]
 
 
+def test_compile_tells_arguments_of_other_structure_apart() -> None:
+    """The same arrays in other places are another call."""
+
+    def f(x: Any, y: Any = None, scale: Any = None) -> Any:
+        if isinstance(x, dict):
+            return F.add(x["a"], x["b"])
+        return x if y is None else F.multiply(y, 2.0 if scale is None else scale)
+
+    replay = nc.compile(f)
+    x, y = normal(3, 4), normal(3, 4, seed=1)
+    for _ in range(2):
+        assert_close(replay(x), x)
+        assert_close(replay(x, y), 2.0 * y)
+        assert_close(replay({"a": x, "b": y}), x + y)
+        assert_close(replay(None, y, x), y * x)
+        assert_close(replay(None, y, None), 2.0 * y)
+
+
 def test_compile_reads_arrays_by_reference() -> None:
     weight, turned = normal(4, 3), np.asfortranarray(normal(4, 3, seed=1))
     replay = nc.compile(lambda x: (F.linear(x, weight), F.linear(x, turned)))

@@ -83,6 +83,15 @@ def flatten_tree(tree: Any) -> Flat:
     return [tree], lambda values: values[0]
 
 
+def form_of(tree: Any) -> Any:
+    """What tells trees of one number of arrays apart: something that can be compared and hashed."""
+    if isinstance(tree, dict):
+        return "dict", *((key, form_of(v)) for key, v in tree.items())
+    if isinstance(tree, (list, tuple)):
+        return type(tree), *map(form_of, tree)
+    return tree is None
+
+
 def _joined(parts: Sequence[Flat], make: Callable[[list[Any]], Any]) -> Flat:
     sizes = [len(leaves) for leaves, _ in parts]
 
