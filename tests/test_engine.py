@@ -823,6 +823,39 @@ def test_kernels_typed_into_a_console_work() -> None:
     assert python(script).strip() == "[0.0, 1.0, 1.0, 1.0, 0.0] ['add_one[float32]'] None"
 
 
+def test_code_older_than_its_file_is_not_kept(tmp_path: Path) -> None:
+    """A process that still has a kernel's old text in memory must not leave it under the digest of the new one."""
+    text = """
+        from numbaconv.kernels.cpu.native import Pointer, kernel
+
+        @kernel
+        def fill(T):
+            def loop(begin, end, x: Pointer):
+                for i in range(begin, end):
+                    x[i] = 1
+            return loop
+    """
+    script = f"""
+        import sys
+        import numpy as np
+        from pathlib import Path
+        sys.path.insert(0, {str(tmp_path)!r})
+        file = Path({str(tmp_path / "filling.py")!r})
+        import filling
+        from numbaconv.kernels.cpu.native import call
+        if {{change}}:
+            file.write_text(file.read_text().replace("= 1", "= 2"))
+        x = np.zeros(2, np.float32)
+        k = filling.fill("float32")
+        call(k.address(), [x.ctypes.data], 0, 2)
+        print(x.tolist(), k.path() is not None)
+    """
+    (tmp_path / "filling.py").write_text(textwrap.dedent(text))
+    for change, expected in ((True, "[1.0, 1.0] False"), (False, "[2.0, 2.0] True")):
+        found = python(script.format(change=change), NUMBACONV_CACHE_DIR=str(tmp_path / "cache"))
+        assert found.strip() == expected
+
+
 def test_importing_compiles_nothing() -> None:
     """Neither the import of the rooms nor tracing a network makes machine code or starts threads."""
     script = """

@@ -13,7 +13,7 @@ from reference.conv import conv_grads, linear
 from reference.loss import count_correct, cross_entropy
 from reference.pool import max_pool, max_pool_grad
 from reference.random import dropout, dropout_keeps, jitter_colors, take_images, take_labels
-from reference.update import adam_update, average_update, sgd_update
+from reference.update import adam_update, average_update, loss_scale_update, sgd_update
 
 import numbaconv.functional as F
 from numbaconv.graph import Graph, Variable, compile_graph
@@ -387,6 +387,27 @@ def test_adam_update(decoupled: bool, dtype: Any) -> None:
             assert_close(a, b)
 
 
+@pytest.mark.parametrize("factor", [0.25, 0.0])
+def test_updates_by_a_factor_of_the_gradient(factor: float) -> None:
+    arrays = [random(3, 7, seed=i) for i in range(4)]
+    arrays[3] **= 2
+    if factor == 0:
+        arrays[1][1, 2:4] = np.inf, np.nan
+    sgd, adam, given = [0.1, 0.9, 0.1, 0.01], [0.01, 0.9, 0.999, 1e-8, 0.1, 3], np.float32(factor)
+    found = F.sgd_update(*arrays[:3], np.array(sgd), factor=given)
+    found += F.adam_update(*arrays, np.array(adam), factor=given)
+    wanted = sgd_update(*arrays[:3], sgd, factor=factor) + adam_update(*arrays, adam, factor=factor)
+    for a, b in zip(found, wanted, strict=True):
+        assert_close(a, b)
+
+
+@pytest.mark.parametrize("state", [(1024.0, 5.0), (1024.0, 6.0), (2.0**24, 6.0), (2.0**-24, 0.0)])
+@pytest.mark.parametrize("norm", [0.0, 3e38, np.inf, np.nan])
+def test_loss_scale_update(state: tuple[float, float], norm: float) -> None:
+    found = F.loss_scale_update(*(np.float32(v) for v in (*state, norm)), interval=7)
+    assert [float(v) for v in found] == list(loss_scale_update(*state, norm, interval=7))
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("shape", [(), (2, 3, 7), (40,)])
 def test_average_update(shape: tuple[int, ...], dtype: Any) -> None:
@@ -715,6 +736,14 @@ WRONG: dict[str, tuple[Callable, type[Exception], str]] = {
     "update shapes": (
         lambda: F.sgd_update(B, B[:3], B, np.zeros(4)), ValueError,
         r"^sgd_update: gradient has shape \(3,\), the parameter \(4,\)$",
+    ),
+    "factor": (
+        lambda: F.sgd_update(B, B, B, np.zeros(4), factor=np.ones(2, np.float32)), ValueError,
+        r"^sgd_update: factor must be a number of dtype float32, not \(2,\) of float32$",
+    ),
+    "loss scale": (
+        lambda: F.loss_scale_update(B, np.float32(0), np.float32(0)), ValueError,
+        r"^loss_scale_update: scale must be a number, its shape is \(4,\)$",
     ),
     "hyper": (
         lambda: F.adam_update(B, B, B, B, np.zeros(4)), ValueError,

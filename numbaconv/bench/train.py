@@ -18,6 +18,7 @@ import numbaconv.functional as F
 from numbaconv import models, optim
 from numbaconv.graph import Spec
 from numbaconv.nn import Module
+from numbaconv.training.scaling import loss_scale_for
 from numbaconv.training.step import TrainStep
 
 from .peers import in_all_layouts, laid_out
@@ -83,7 +84,8 @@ def build_step(
     channels = images.shape[1]
     step = TrainStep(
         model, F.cross_entropy, optim.SGD(LR, MOMENTUM), len(images), *specs,
-        mean=[0.0] * channels, std=[1.0] * channels, device=device, precision=precision,
+        mean=[0.0] * channels, std=[1.0] * channels, scale=loss_scale_for(precision),
+        device=device, precision=precision,
     )  # fmt: skip
     return model, step
 

@@ -33,11 +33,11 @@ class DevicePlan(Planned):
         on_compile: OnCompile | None = None,
         frozen: bool = False,
         precision: str = "fp32",
-        wgmma: bool = False,
+        candidate: str = "mma",
     ) -> None:
         from ..kernels.cuda.backend import cuda
 
-        super().__init__(graph, cuda(precision, wgmma), frozen)
+        super().__init__(graph, cuda(precision, candidate), frozen)
         _check_dtypes(graph)
         self.driver, self.lock = driver, threading.Lock()
         kernels = (driver.compilable(step.kernel) for step in self.steps)

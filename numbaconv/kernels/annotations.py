@@ -27,3 +27,6 @@ INT64 = Pointer("int64")
 UINT8 = Pointer("uint8")
 FLOAT32 = Pointer("float32")
 FLOAT64 = Pointer("float64")
+
+#: Annotation of a kernel's argument: a ``TensorMap`` (``device.py``), for copies of boxes.
+TENSOR_MAP = Pointer("uint8")

@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -90,17 +91,34 @@ def _imported_here(path: str) -> frozenset[str]:
 
 
 @functools.cache
-def _digest_of_sources(path: str) -> bytes:
-    """Digest of a file and of all files of this folder that it imports, directly or not."""
+def _sources(path: str) -> frozenset[str]:
+    """A file and all files that its kernels may depend on, directly or not."""
     files, waiting = {path}, [path]
     while waiting:
         new = _imported_here(waiting.pop()) - files
         files |= new
         waiting += new
+    return frozenset(files)
+
+
+@functools.cache
+def _digest_of_sources(path: str) -> bytes:
     digest = hashlib.sha256()
-    for file in sorted(files):
+    for file in sorted(_sources(path)):
         digest.update(digest_of_file(file))
     return digest.digest()
+
+
+@functools.cache
+def _last_change(path: str) -> float:
+    """When one of a file's sources was changed last; those of the future, by a clock that is wrong, do not count."""
+    times = [os.stat(file).st_mtime for file in _sources(path)]
+    return max((t for t in times if t <= time.time()), default=0.0)
+
+
+def changed_since(path: str, moment: float) -> bool:
+    """Whether the file or one of its sources was changed after ``moment`` (seconds, as ``time.time``)."""
+    return _last_change(path) > moment
 
 
 def digest_for(environment: bytes, source: str, *details: str) -> str:

@@ -37,15 +37,38 @@ class Address(NamedTuple):
     bytes: int
 
 
+class TensorMap(NamedTuple):
+    """Which boxes of an operand the hardware copies at once (TMA): a launch's argument, which the driver encodes.
+
+    The operand lies without gaps and has three dimensions, or is of images: channels, width, height, batch.
+
+    Attributes:
+        operand: the position of its address among the launch's arguments.
+        dtype: of its elements.
+        sizes: of its dimensions, the innermost one first.
+        box: of images, channels and pixels of a copy; else the elements of a box along each dimension.
+        corners: of images, where the first tap of a filter may be: (column, row) of the first place, relative to the
+            first pixel, and of the last place, relative to the last pixel.
+        steps: of images, columns and rows from one place to the next.
+    """
+
+    operand: int
+    dtype: np.dtype
+    sizes: tuple[int, ...]
+    box: tuple[int, ...]
+    corners: tuple[tuple[int, int], tuple[int, int]] | None = None
+    steps: tuple[int, int] = (1, 1)
+
+
 class Launch(NamedTuple):
-    """A kernel with everything it needs: ``arguments`` are addresses, integers and floats, in the kernel's order.
+    """A kernel with everything it needs: ``arguments`` are addresses, maps, integers and floats, in the kernel's order.
 
     Of the addresses it only reads the first ``reads`` and writes the others.
     """
 
     kernel: Any
     grid: tuple[int, int, int]
-    arguments: tuple[Address | int | float, ...]
+    arguments: tuple[Address | TensorMap | int | float, ...]
     reads: int
 
 

@@ -4,10 +4,13 @@ import functools
 import inspect
 import os
 import sys
+import time
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import numpy as np
+
+from .cache import changed_since
 
 #: What tells one loop of a kernel from another.
 Key = tuple[np.dtype, tuple[tuple[str, Hashable], ...]]
@@ -20,6 +23,7 @@ class Kernel:
         self.make, self._specialised = make, specialised
         self._made: dict[Key, Any] = {}
         self.name = f"{make.__module__}.{make.__qualname__}"
+        self.read_at = time.time()  # when its file had been read, and before it all files that this imports
         functools.update_wrapper(self, make)
 
     def __call__(self, dtype: Any, **constants: Hashable) -> Any:
@@ -54,12 +58,15 @@ class Specialised:
     def sources(self) -> list[str] | None:
         """The files that the code comes from, without what they import; None if one is not a file.
 
+        None, too, if a file was changed after it had been read: its digest is then not that of the code at hand.
         ``homes`` among the constants are modules beyond what the kernel's file imports: those of functions given to it
         by name.
         """
         homes: Any = dict(self.constants).get("homes", ())
         found = [inspect.getfile(self.kernel.make), *(getattr(sys.modules[m], "__file__", "") for m in homes)]
-        return found if all(map(os.path.exists, found)) else None
+        if not all(map(os.path.exists, found)) or any(changed_since(file, self.kernel.read_at) for file in found):
+            return None
+        return found
 
     def request(self) -> dict[str, Any]:
         """What another process needs to know to make the same loop."""

@@ -2,7 +2,8 @@
 
 A layout is how a value lies in memory.  ``PLAIN`` is NumPy's C order.  ``BATCH`` cuts the batch into blocks of
 ``lanes`` images that travel together, ``[n / lanes][spatial ...][channel][lanes]``; with one lane this is NHWC, a
-block being one image.  ``FILTER`` is a weight as the convolution reads it.
+block being one image.  ``FILTER`` is a weight as CUDA's convolutions read it; on the CPU algorithms choose among forms
+of their own, ``kernels/cpu/filter.py``.
 """
 
 import math
@@ -14,11 +15,9 @@ import numpy as np
 
 PLAIN = "plain"
 BATCH = "batch"
-FILTER = "filter"  # [out][spatial][in]; on the CPU with channels in lanes [out / 16][spatial][in][16]
-FILTER_TRANSPOSED = "filter transposed"  # input gradient's: as FILTER, or [in / 16][spatial][out][16]
-FILTER_LINES = "filter lines"  # of groups: as FILTER, or [spatial][in][out] with channels in lanes
-FILTER_LINES_TRANSPOSED = "filter lines transposed"  # as FILTER, or [spatial][out][in]
-FILTERS = (FILTER, FILTER_TRANSPOSED, FILTER_LINES, FILTER_LINES_TRANSPOSED)
+FILTER = "filter"  # [out][spatial][in]
+FILTER_TRANSPOSED = "filter transposed"  # an input gradient's: [in][spatial][out]
+FILTERS = (FILTER, FILTER_TRANSPOSED)
 SAME = "same"  # any layout that all SAME inputs and outputs of the node share
 
 

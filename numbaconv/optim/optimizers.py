@@ -61,9 +61,14 @@ class Optimizer(ABC):
 
     @abstractmethod
     def apply(
-        self, parameter: Tensor, gradient: Tensor, slots: tuple[Tensor, ...], hyper: Tensor
+        self,
+        parameter: Tensor,
+        gradient: Tensor,
+        slots: tuple[Tensor, ...],
+        hyper: Tensor,
+        factor: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """Append one update to the graph.
+        """Append one update to the graph; ``factor``, given with loss scaling, as of ``functional.sgd_update``.
 
         Returns:
             ``(new parameter, new slot, ...)`` in the order of ``slots``.
@@ -127,10 +132,15 @@ class SGD(Optimizer):
         return np.array([self.lr * factor, self.momentum, dampening, self.weight_decay / factor], np.float64)
 
     def apply(
-        self, parameter: Tensor, gradient: Tensor, slots: tuple[Tensor, ...], hyper: Tensor
+        self,
+        parameter: Tensor,
+        gradient: Tensor,
+        slots: tuple[Tensor, ...],
+        hyper: Tensor,
+        factor: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """Append ``functional.sgd_update``."""
-        return F.sgd_update(parameter, gradient, *slots, hyper, nesterov=self.nesterov)
+        return F.sgd_update(parameter, gradient, *slots, hyper, nesterov=self.nesterov, factor=factor)
 
     def settings(self) -> dict[str, float | bool]:
         """Return the constructor's arguments."""
@@ -173,10 +183,15 @@ class Adam(Optimizer):
         return np.array([self.lr, *self.betas, self.eps, self.weight_decay, self.step_count + 1], np.float64)
 
     def apply(
-        self, parameter: Tensor, gradient: Tensor, slots: tuple[Tensor, ...], hyper: Tensor
+        self,
+        parameter: Tensor,
+        gradient: Tensor,
+        slots: tuple[Tensor, ...],
+        hyper: Tensor,
+        factor: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """Append ``functional.adam_update``."""
-        return F.adam_update(parameter, gradient, *slots, hyper, decoupled=self.decoupled)
+        return F.adam_update(parameter, gradient, *slots, hyper, decoupled=self.decoupled, factor=factor)
 
     def settings(self) -> dict[str, float | bool]:
         """Return the constructor's arguments, with ``betas`` as ``beta1`` and ``beta2``."""

@@ -21,9 +21,11 @@ from . import tensorfile
 from .average import WeightAverage
 from .errors import CheckpointError
 from .metrics import EpochMetrics
+from .scaling import LossScale
 from .weights import AVERAGE_PREFIX, MODEL_PREFIX, describe, load_into, with_prefix
 
 _OPTIMIZER_PREFIX = "optimizer."
+_SCALE_PREFIX = "loss_scale."
 
 
 @dataclass
@@ -54,6 +56,7 @@ def save_checkpoint(
     identity: Mapping[str, Any],
     metadata: Mapping[str, Any],
     average: WeightAverage | None = None,
+    scale: LossScale | None = None,
 ) -> None:
     """Write a checkpoint, atomically.
 
@@ -61,10 +64,13 @@ def save_checkpoint(
         identity: what a trainer must have in common to go on with the run, by name.
         metadata: more to write along.
         average: of the model's weights.
+        scale: of the loss.
     """
     tensors = {MODEL_PREFIX + name: array for name, array in model.state_dict().items()}
     if average is not None:
         tensors.update((AVERAGE_PREFIX + name, array) for name, array in average.arrays.items())
+    if scale is not None:
+        tensors.update((_SCALE_PREFIX + name, array) for name, array in scale.arrays.items())
     tensors.update((name, slot.data) for name, slot in _slots(model, optimizer).items())
     about = {
         **metadata,
@@ -84,8 +90,9 @@ def restore_checkpoint(
     optimizer: Optimizer,
     identity: Mapping[str, Any],
     average: WeightAverage | None = None,
+    scale: LossScale | None = None,
 ) -> RunState:
-    """Put a model, an optimizer and an average into the state of a checkpoint read from ``path``.
+    """Put a model, an optimizer, an average and a scale of the loss into the state of a checkpoint read from ``path``.
 
     Returns:
         Where the run was.
@@ -117,10 +124,16 @@ def restore_checkpoint(
         name: array.shape for name, array in average.arrays.items()
     }:
         raise CheckpointError(f"{path}: its averaged weights do not fit the model {type(model).__name__}")
+    scales = with_prefix(file, _SCALE_PREFIX)
+    if scale is not None and scales and scales.keys() != scale.arrays.keys():
+        raise CheckpointError(f"{path}: its scale of the loss does not fit")
     load_into(path, model, with_prefix(file, MODEL_PREFIX))
     if average is not None:
         for name, array in average.arrays.items():
             array[...] = averages[name]
+    if scale is not None and scales:  # a run in another precision has none
+        for name, array in scale.arrays.items():
+            array[...] = scales[name]
     for key, slot in slots.items():
         slot.data[...] = arrays[key]
     optimizer.step_count = step

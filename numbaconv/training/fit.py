@@ -150,7 +150,7 @@ class Fit:
                 warnings.warn(f"{error}; going on from the checkpoint before it", stacklevel=2)
                 continue
             trainer.state = restore_checkpoint(
-                path, file, trainer.model, trainer.optimizer, self.identity, trainer.average
+                path, file, trainer.model, trainer.optimizer, self.identity, trainer.average, trainer.loss_scale
             )
             self.last_checkpoint = path
             break
@@ -335,8 +335,9 @@ class Fit:
         if not has_finite_weights(trainer.model):
             self._demand_finite("largest weight", math.inf)
         save_checkpoint(
-            path, trainer.model, trainer.optimizer, trainer.state, self.identity, self.metadata, trainer.average
-        )
+            path, trainer.model, trainer.optimizer, trainer.state, self.identity, self.metadata,
+            trainer.average, trainer.loss_scale,
+        )  # fmt: skip
         self.last_checkpoint = path
         run.prune(self.keep_checkpoints)
         for callback in self.callbacks:

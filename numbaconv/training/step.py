@@ -13,6 +13,7 @@ from ..kernels.device import DeviceArray, to_host
 from ..optim import clip_grad_norm, clip_grad_value
 from .augmentation import VIEWS, Augmentation, View
 from .average import WeightAverage
+from .scaling import LossScale
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,22 @@ class Penalties:
     clip_norm: float | None = None
     clip_value: float | None = None
 
-    def gradients(self, loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
-        """Append the gradients of the loss and the penalties, clipped."""
+    @property
+    def clips(self) -> bool:
+        """Whether gradients are changed."""
+        return self.clip_value is not None or self.clip_norm is not None
+
+    def added_to(self, loss: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+        """The loss with the penalties."""
         for factor, penalty in ((self.l1, F.l1_penalty), (self.l2, F.l2_penalty)):
             if factor:
                 for parameter in parameters:
                     loss = loss + factor * penalty(parameter)
-        found = gradients(loss, parameters)
+        return loss
+
+    def clipped(self, found: Sequence[Tensor]) -> list[Tensor]:
+        """Gradients, none of them too large."""
+        found = list(found)
         if self.clip_value is not None and found:
             found = clip_grad_value(found, self.clip_value)
         if self.clip_norm is not None and found:
@@ -66,6 +76,8 @@ class _Step:
 class TrainStep(_Step):
     """One step of training on one batch; parameters, the optimizer's arrays and averages are updated in place.
 
+    With a ``scale`` of the loss, a step whose gradients are not finite changes neither of the first two.
+
     A model may return several scores in training: the first is its answer, the others are those of auxiliary
     classifiers, whose losses count ``model.auxiliary_weight``.
     """
@@ -86,10 +98,12 @@ class TrainStep(_Step):
         on_compile: OnCompile | None = None,
         penalties: Penalties | None = None,
         average: WeightAverage | None = None,
+        scale: LossScale | None = None,
         device: str = "cpu",
         precision: str = "fp32",
     ) -> None:
         super().__init__(batch_size, images, labels, mean, std, pad)
+        self.scale = scale
         self.key = np.array([seed, 0], np.int64)
         self.optimizer, self.augmentation = optimizer, augmentation or Augmentation()
         self.penalties = penalties or Penalties()
@@ -125,12 +139,22 @@ class TrainStep(_Step):
         groups = dict.fromkeys(optimizer.group_of(parameter) for parameter in parameters)
         self.hyper = {group: np.zeros_like(optimizer.hyper(group)) for group in groups}
         leaves = [graph.leaf(parameter) for parameter in parameters]
-        grads = self.penalties.gradients(value, leaves)
+        grads, factor = self._gradients(self.penalties.added_to(value, leaves), leaves)
         for parameter, leaf, grad in zip(parameters, leaves, grads, strict=True):
             state = tuple(graph.leaf(slot) for slot in optimizer.slots_of(parameter))
             hyper = graph.leaf(self.hyper[optimizer.group_of(parameter)])
-            for old, new in zip((leaf, *state), optimizer.apply(leaf, grad, state, hyper), strict=True):
+            for old, new in zip((leaf, *state), optimizer.apply(leaf, grad, state, hyper, **factor), strict=True):
                 graph.update(old, new)
+
+    def _gradients(self, loss: Tensor, leaves: Sequence[Tensor]) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Gradients, clipped, and the factor that updates take of them, if there is one."""
+        if self.scale is None or not leaves:
+            return self.penalties.clipped(gradients(loss, leaves)), {}
+        found, factor = self.scale.append_to(self.graph, loss, leaves)
+        if not self.penalties.clips:
+            return found, {"factor": factor}
+        unscaled = self.penalties.clipped([F.multiply(gradient, factor) for gradient in found])
+        return unscaled, {"factor": F.clamp(F.multiply(factor, 2.0**40), max=1.0)}  # 0 stays 0: skipped
 
     def read_optimizer(self) -> None:
         """Take over the optimizer's numbers for the next step."""

@@ -27,6 +27,7 @@ from .fit import Fit
 from .inputs import Arrays, as_arrays, as_images, check_range
 from .metrics import EpochMetrics, confusion_matrix
 from .run import RunFolder
+from .scaling import loss_scale_for
 from .step import EvalStep, Penalties, TrainStep
 from .threads import use_threads
 
@@ -65,9 +66,11 @@ class Trainer:
             ``torch.nn.utils.clip_grad_norm_``.
         device: ``"cpu"``, or ``"cuda"`` for the GPU, where images, parameters and the optimizer's state then stay;
             arrays got from ``Variable.data`` before a step do not show what it changed.
-        precision: of matrix products on the GPU, see ``numbaconv.compile``.
+        precision: of matrix products on the GPU, see ``numbaconv.compile``. With ``"fp16"`` the loss is scaled, so that
+            small gradients do not vanish; steps whose gradients are not finite are skipped.
 
     Attributes:
+        loss_scale: of fp16, None for other precisions.
         state: where the run is.
         validation: result of the last validation during a fit, as of ``evaluate``.
         compile_seconds: spent on planning and compiling so far.
@@ -135,6 +138,7 @@ class Trainer:
         if device != "cpu":
             driver_for(device)  # says what is missing, before any data is read
         self.device, self.precision = device, precision
+        self.loss_scale = loss_scale_for(precision)
         self.penalties = Penalties(float(l1), float(l2), clip_norm, clip_value)
         self.state = RunState()
         self.validation: dict[str, Any] | None = None
@@ -418,6 +422,7 @@ class Trainer:
                         augmentation=self.augmentation,
                         penalties=self.penalties,
                         average=self.average,
+                        scale=self.loss_scale,
                         **common,
                     )
                     if kind == "train"

@@ -90,6 +90,39 @@ int cuModuleGetFunction(void **function, void *module, const char *name) {
 }
 int cuFuncSetAttribute(void *function, int attribute, int value) { LOG("attribute %d %d\n", attribute, value); return SUCCESS; }
 
+/* Tensor maps: what the driver's documentation asks for, with 128-byte swizzle; the map begins with the address. */
+static int map_of(Address *map, int type, unsigned rank, Address address, const uint64_t *sizes, const uint64_t *pitches,
+                  const unsigned *steps, int swizzle) {
+    if ((uintptr_t)map % 64 || rank < 3 || rank > 5 || address % 16 || swizzle != 3) return INVALID_VALUE;
+    for (unsigned i = 0; i < rank; ++i) {
+        if (!sizes[i] || sizes[i] > 1ull << 32 || !steps[i] || steps[i] > 8) return INVALID_VALUE;
+        if (i && (pitches[i - 1] % 16 || pitches[i - 1] >= 1ull << 40)) return INVALID_VALUE;
+    }
+    map[0] = address;
+    return SUCCESS;
+}
+static unsigned bytes_of(int type) { return type == 7 ? 4 : type == 6 || type == 9 ? 2 : 1000; } /* fp32, fp16, bf16 */
+int cuTensorMapEncodeTiled(Address *map, int type, unsigned rank, Address address, const uint64_t *sizes,
+                           const uint64_t *pitches, const unsigned *box, const unsigned *steps, int interleave,
+                           int swizzle, int promotion, int fill) {
+    for (unsigned i = 0; i < rank; ++i) if (!box[i] || box[i] > 256) return INVALID_VALUE;
+    if (box[0] * bytes_of(type) % 16 || box[0] * bytes_of(type) > 128) return INVALID_VALUE;
+    LOG("tiled %u x %u x %u of %d x %d x %d\n", box[0], box[1], box[2], (int)sizes[0], (int)sizes[1], (int)sizes[2]);
+    return map_of(map, type, rank, address, sizes, pitches, steps, swizzle);
+}
+int cuTensorMapEncodeIm2col(Address *map, int type, unsigned rank, Address address, const uint64_t *sizes,
+                            const uint64_t *pitches, const int *lower, const int *upper, unsigned channels,
+                            unsigned pixels, const unsigned *steps, int interleave, int swizzle, int promotion, int fill) {
+    if (rank != 4 || channels > 256 || channels * bytes_of(type) > 128 || pixels > 1024) return INVALID_VALUE;
+    for (int i = 0; i < 2; ++i) {
+        if (lower[i] < -128 || lower[i] > 127 || upper[i] < -128 || upper[i] > 127) return INVALID_VALUE;
+        if ((int64_t)sizes[1 + i] + upper[i] - lower[i] <= 0) return INVALID_VALUE; /* no place */
+    }
+    LOG("im2col %u x %u of %d x %d x %d x %d from %d, %d to %d, %d by %u, %u\n", channels, pixels, (int)sizes[0],
+        (int)sizes[1], (int)sizes[2], (int)sizes[3], lower[0], lower[1], upper[0], upper[1], steps[1], steps[2]);
+    return map_of(map, type, rank, address, sizes, pitches, steps, swizzle);
+}
+
 int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                    unsigned shared, void *stream, void **arguments, void **extra) {
     if (!gx || !gy || !gz || !bx || bx > 1024 || gy > 65535 || gz > 65535 || !arguments) return INVALID_VALUE;

@@ -23,7 +23,9 @@ from numbaconv.ops import FUNCTIONS, Spec  # noqa: E402
 from numbaconv.ops.core import OPERATORS, Operator, apply, operator  # noqa: E402
 from numbaconv.ops.patches import unfold_row  # noqa: E402
 from numbaconv.ops.plane import plane_add  # noqa: E402
-from numbaconv.training.step import TrainStep  # noqa: E402
+from numbaconv.training import checkpoint, tensorfile  # noqa: E402
+from numbaconv.training.scaling import LossScale  # noqa: E402
+from numbaconv.training.step import Penalties, TrainStep  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
@@ -272,6 +274,69 @@ def test_a_residual_network_learns_at_every_precision(precision: str, tolerance:
     outputs = [buffer for step in ours.step.executable.plan.steps for buffer in step.outputs]
     assert {buffer.dtype for buffer in outputs if buffer.layout == BATCH} == {OPERANDS[precision]}
     assert all(value.dtype.itemsize >= 4 for value in ours.values.values())
+
+
+def scaled_steps(
+    where: str, size: float, scale: LossScale | None, steps: int = 1, penalties: Penalties | None = None
+) -> tuple[TrainStep, dict[str, np.ndarray], list[dict[str, np.ndarray]]]:
+    """Steps whose losses are ``size`` times as large, in fp16 on the GPU: variables before, and after each step."""
+    rng = np.random.default_rng(0)
+    images, labels = rng.standard_normal((5, 3, 10, 10)).astype(np.float32), rng.integers(0, 10, 5)
+    model, optimizer = Residual(), nc.optim.SGD(lr=0.05 / size, momentum=0.9)
+    specs = Spec(images.shape, images.dtype), Spec(labels.shape, labels.dtype)
+    step = TrainStep(
+        model, lambda scores, targets: F.cross_entropy(scores, targets) * size, optimizer, 5, *specs, scale=scale,
+        penalties=penalties, device=where, precision="fp16" if where == "cuda" else "fp32",
+    )  # fmt: skip
+    parameters = dict(model.named_parameters())
+    slots = {f"momentum of {n}": slot for n, p in parameters.items() for slot in optimizer.slots_of(p)}
+    variables = {**parameters, **slots}
+    found = [{name: v.data.copy() for name, v in variables.items()}]
+    for _ in range(steps):
+        step(images, labels, np.arange(5))
+        optimizer.step_count += 1
+        found.append({name: v.data.copy() for name, v in variables.items()})
+    return step, found[0], found[1:]
+
+
+@pytest.mark.parametrize("penalties", [None, Penalties(clip_norm=1e3)], ids=["plain", "clipped"])
+def test_an_overflow_skips_the_step_and_halves_the_scale(penalties: Penalties | None) -> None:
+    scale = LossScale(initial=2.0**16, interval=2)
+    _, before, (first, *later) = scaled_steps("cuda", 10.0, scale, steps=5, penalties=penalties)
+    for name, value in before.items():
+        np.testing.assert_array_equal(first[name], value, err_msg=name)
+    moved = [any((a[n] != b[n]).any() for n in a) for a, b in zip([first, *later], later, strict=False)]
+    assert moved == [True, True, False, True]  # two good steps doubled the scale again
+    assert all(np.isfinite(v).all() for v in later[-1].values())
+    assert {name: float(a) for name, a in scale.arrays.items()} == {"scale": 2.0**15, "good_steps": 1.0}
+
+
+def test_small_gradients_survive_by_scaling_alone() -> None:
+    """Of a loss of 1e-7 they vanish; scaled they are those of a loss of 1, and the CPU's within the error of fp16."""
+    _, before, (exact,) = scaled_steps("cpu", 1e-7, None)
+    _, _, (large,) = scaled_steps("cuda", 1.0, None)
+    _, _, (lost,) = scaled_steps("cuda", 1e-7, None)
+    _, _, (kept,) = scaled_steps("cuda", 1e-7, LossScale())
+    name = next(name for name in before if name.startswith("stem") and before[name].ndim == 4)
+    np.testing.assert_array_equal(lost[name], before[name])
+    change = kept[name] - before[name]
+    for other, bound in ((large, 2e-2), (exact, 0.1)):
+        expected = other[name] - before[name]
+        assert np.abs(change - expected).max() <= bound * np.abs(expected).max()
+
+
+def test_the_scale_is_kept_in_checkpoints(tmp_path: Any) -> None:
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (4, 3, 10, 10), dtype=np.uint8), rng.integers(0, 10, 4)
+    trainers = [nc.Trainer(Residual(), device="cuda", precision="fp16") for _ in range(2)]
+    first, second = ((t.model, t.optimizer, t.loss_scale) for t in trainers)
+    assert first[2] is not None and second[2] is not None
+    trainers[0].step(images, labels)
+    checkpoint.save_checkpoint(tmp_path / "c", *first[:2], trainers[0].state, {}, {}, scale=first[2])
+    read = tensorfile.read(tmp_path / "c")
+    checkpoint.restore_checkpoint(tmp_path / "c", read, *second[:2], {}, scale=second[2])
+    assert second[2].arrays == first[2].arrays and second[2].arrays["good_steps"] == 1.0
+    assert nc.Trainer(Residual(), device="cuda", precision="bf16").loss_scale is None
 
 
 def test_a_shortcut_is_added_by_the_convolution() -> None:

@@ -47,6 +47,7 @@ from numbaconv.kernels.cuda import (  # noqa: E402
     source,
     sparse,
     stochastic_pool,
+    tma,
     update,
 )
 from numbaconv.kernels.cuda.lowering import FLOAT32, OPERANDS  # noqa: E402
@@ -80,6 +81,14 @@ def product(kind, tile, gathered=False):
     )  # fmt: skip
 
 
+def boxed_product(kind, tile):
+    """The same by copies of boxes."""
+    return tma.correlate_boxes(
+        OPERANDS[kind], result=OPERANDS[kind].name, tile=tuple(tile), width=4, activation=None, bias=False,
+        addend=False, homes=(),
+    )  # fmt: skip
+
+
 def weight_product(kind, tile, gathered=False):
     """The same of a weight gradient."""
     width = CHUNK_BYTES // ITEMSIZE[kind]
@@ -99,9 +108,11 @@ def configurations():
             made = weight_product(kind, (kind, *sizes))
             needed = (instruction, by_row, COPY, STORE[4])
             yield f"correlate_weights {kind} {sizes}", made, needed, i == 0 and first
-        for i, tile in enumerate(conv.tiles_for(kind, True) if kind != "fp32" else ()):
+        for i, tile in enumerate(conv.tiles_for(kind, "wgmma") if kind != "fp32" else ()):
             needed = ("HGMMA", COPY, store)
             yield f"correlate {tuple(tile)}", product(kind, tile), needed, i == 0 and kind == "bf16"
+            needed = ("HGMMA", "UTMALDG.4D.IM2COL", "UTMALDG.3D", "SYNCS.PHASECHK", "SYNCS.ARRIVE", store)
+            yield f"correlate_boxes {tuple(tile)}", boxed_product(kind, tile), needed, i == 0 and kind == "bf16"
     # those of sparse convolutions
     needed, tile = (PRODUCTS["tf32"][0], COPY, STORE[4]), ("tf32", *conv.TILES["tensor"][0])
     yield "correlate gathered", product("tf32", tile, gathered=True), needed, True
@@ -139,7 +150,7 @@ def singles():
         activation.along_axis("float32", function="softmax"), pool.max_pool("float32", with_indices=True),
         pool.max_pool_grad("float32"), resample.resample("float32"), dropout.dropout("float32"),
         source.take_images("float32", bytes_in=True, shift=True, flip=True, cutout=True),
-        update.sgd_update("float32", nesterov=True), arithmetic.partial_sums("float32", function="sum"),
+        update.sgd_update("float32", nesterov=True, scaled=True), arithmetic.partial_sums("float32", function="sum"),
         remap.remap("float32"), patches.fold("float32", batch=True, bias=True), rownorm.row_norm("float32", across=256),
         rownorm.weight_sums("float32", across=1), plane.scatter("float32", index="int32", add=True),
         stochastic_pool.stochastic_pool("float32"), sampled(sample.sampled_gradient, "bicubic"),

@@ -92,7 +92,7 @@ def run(program: Program, arrays: dict[int, np.ndarray]) -> emulator.Report:
             operands.append(arrays[id(b)])
         block = step.kernel.block
         report = emulator.launch(
-            step.kernel.function, step.grid, block.threads, block.shared, (*operands, *map(int, step.constants))
+            step.kernel.function, step.grid, block.threads, block.shared, (*operands, *step.constants)
         )
         for name, waves in report.wavefronts.items():
             total.wavefronts[name] = total.wavefronts.get(name, 0) + waves
@@ -117,7 +117,7 @@ def output_shape(layer: Layer) -> tuple[int, ...]:
 
 
 def run_pass(
-    layer: Layer, direction: str, kind: str, activation: str | None = None, bias: bool = False, wgmma: bool = False,
+    layer: Layer, direction: str, kind: str, activation: str | None = None, bias: bool = False, candidate: str = "mma",
     addend: bool = False,
 ):  # fmt: skip
     """The result of a pass, that of the reference, and the emulator's report."""
@@ -141,7 +141,7 @@ def run_pass(
     if activation == "relu":
         expected = np.maximum(expected, 0)
 
-    program = Program(precision=kind, wgmma=wgmma)
+    program = Program(precision=kind, candidate=candidate)
     transposed = direction == INPUT or layer in DEPTHWISE.values()
     layouts = {"x": BATCH, "w": FILTER_TRANSPOSED if transposed else FILTER, "y": BATCH}
     result = {FORWARD: "y", INPUT: "x", WEIGHTS: "w"}[direction]
@@ -200,6 +200,11 @@ def test_epilogue(kind, direction):
     assert relative_error(found, expected) <= KINDS[kind][1]
 
 
+def test_epilogue_behind_boxes():
+    found, expected, _ = run_pass(LAYERS["stride 2"], FORWARD, "bf16", "relu", bias=True, candidate="tma", addend=True)
+    assert relative_error(found, expected) <= KINDS["bf16"][1]
+
+
 @pytest.mark.parametrize("direction", [FORWARD, INPUT, WEIGHTS])
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_bank_conflicts(kind, direction):
@@ -213,8 +218,36 @@ def test_no_bank_conflicts(kind, direction):
 @pytest.mark.parametrize("kind", ["tf32", "bf16", "fp16"])
 @pytest.mark.parametrize("name", ["3x3", "stride 2", "first layer"])
 def test_warpgroups(name, kind, direction):
-    found, expected, _ = run_pass(LAYERS[name], direction, kind, wgmma=True)
+    found, expected, _ = run_pass(LAYERS[name], direction, kind, candidate="wgmma")
     assert relative_error(found, expected) <= KINDS[kind][1]
+
+
+#: Geometries that the hardware's copies serve, beside those of LAYERS.
+BOXED = {
+    "3x3": LAYERS["3x3"],
+    "1x1": Layer((3, 40, 7, 5), (24, 40, 1, 1)),
+    "stride 2": LAYERS["stride 2"],
+    "many channels": Layer((1, 136, 6, 5), (72, 136, 3, 2), padding=((0, 1), (2, 0))),
+    "dilated": Layer((3, 16, 12, 11), (24, 16, 3, 3), padding=2, dilation=(3, 2)),
+    "signal": Layer((3, 8, 21), (16, 8, 4), padding=1),
+}
+
+
+@pytest.mark.parametrize("direction", [FORWARD, INPUT])
+@pytest.mark.parametrize("kind", ["tf32", "bf16", "fp16"])
+@pytest.mark.parametrize("name", BOXED)
+def test_copies_of_boxes(name, kind, direction):
+    found, expected, report = run_pass(BOXED[name], direction, kind, candidate="tma")
+    assert relative_error(found, expected) <= KINDS[kind][1]
+    # input gradients of strides have phases, which other copies gather
+    assert ("copy_async" in report.phases) == (direction == INPUT and name == "stride 2")
+
+
+@pytest.mark.parametrize("name", ["odd", "groups", "volume", "first layer"])
+def test_what_boxes_do_not_serve_other_copies_gather(name):
+    found, expected, report = run_pass(LAYERS[name], FORWARD, "bf16", candidate="tma")
+    assert relative_error(found, expected) <= KINDS["bf16"][1]
+    assert "copy_async" in report.phases or name == "first layer"  # 2 bytes at a time
 
 
 @pytest.mark.parametrize("divisor", [1, 2, 3, 7, 10, 56, 112, 641, 65537, (1 << 31) - 1])

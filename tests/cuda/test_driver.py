@@ -112,6 +112,42 @@ def test_another_process_finds_the_cubins(fake: Path, cache: Path) -> None:
     assert compiled  # damaged files are made anew
 
 
+BOXES = """
+    import json
+    import numpy as np
+    from numbaconv.graph import Graph, Variable
+    from numbaconv.graph.device import DeviceExecutable, DevicePlan
+    from numbaconv import functional as F
+    from numbaconv.kernels.device import DeviceArray, TensorMap, driver_for
+
+    graph = Graph()
+    x, w = graph.input((2, 16, 9, 8)), graph.leaf(Variable(np.ones((24, 16, 3, 2), np.float32)))
+    graph.output(F.conv2d(x, w, stride=(1, 2), padding=(1, 0)))
+    driver = driver_for("cuda")
+    executable = DeviceExecutable(DevicePlan(graph, driver, precision="bf16", candidate="tma"), graph)
+    prepare, prepared = driver._prepared, []
+    driver._prepared = lambda launch: prepared.append((launch, prepare(launch))) or prepared[-1][1]
+    for _ in range(2):
+        executable.run([np.zeros((2, 16, 9, 8), np.float32)])
+    found = []
+    for launch, made in prepared:
+        for argument, word in zip(launch.arguments, made.kept[0]):
+            if isinstance(argument, TensorMap):  # what the fake driver has written lies where the kernel will read it
+                there = DeviceArray(driver, (16,), np.uint64, word.value).to_host()
+                found.append([int(there[0]) == launch.arguments[argument.operand].value, word.value % 64])
+    print(json.dumps(found))
+"""
+
+
+def test_tensor_maps_are_encoded_and_lie_on_the_device(fake: Path, cache: Path) -> None:
+    found, log = run(BOXES, fake, cache)
+    assert found == [[True, 0], [True, 0]]
+    assert [line for line in log if line.startswith(("im2col", "tiled"))] == [
+        "im2col 64 x 128 of 16 x 8 x 9 x 2 from 0, -1 to -1, -1 by 2, 1",
+        "tiled 64 x 1 x 64 of 16 x 6 x 24",
+    ]
+
+
 def test_without_a_driver_one_sentence_says_so(cache: Path) -> None:
     program = """
         import json, sys

@@ -14,12 +14,20 @@ from numbaconv.kernels.cuda.intrinsics import (  # noqa: E402
     barrier,
     block_x,
     copy_async,
+    copy_box_if,
     copy_commit,
+    copy_pixels_if,
     copy_wait,
     fma_tile,
     i32,
     ldmatrix,
     ldmatrix_transposed,
+    map_acquire_if,
+    mbarrier_arrive_if,
+    mbarrier_expect_if,
+    mbarrier_fence,
+    mbarrier_init_if,
+    mbarrier_wait_if,
     mma_tile,
     proxy_fence,
     put,
@@ -37,6 +45,7 @@ from numbaconv.kernels.cuda.intrinsics import (  # noqa: E402
     write_if,
     write_shared,
 )
+from numbaconv.kernels.device import TensorMap  # noqa: E402
 
 THREADS = 64
 
@@ -315,6 +324,118 @@ def test_wgmma_sees_what_copies_brought_behind_a_fence_alone(fenced, base):
         return
     with pytest.raises(Fault, match="proxy_fence" if not fenced else "not aligned to 1024"):
         run(kernel, x, threads=128, shared_bytes=1 << 14)
+
+
+#: What a kernel with a ring of boxes may forget or get wrong, and what the emulator says.
+BOX_FAULTS = {
+    "": None,
+    "no fence": "without mbarrier_fence",
+    "no barrier": "another thread has made",
+    "no acquire": "without map_acquire_if",
+    "no expect": "that nobody will ever leave: 1 arrivals and -1024 bytes are missing",
+    "few bytes": "nobody will ever leave: 0 arrivals and -512 bytes",
+    "many bytes": "nobody will ever leave: 0 arrivals and 1024 bytes",
+    "no wait": "an asynchronous copy is on its way",
+    "wrong phase": "an asynchronous copy is on its way",
+    "one warp waits": "has not waited for its phase",
+    "no arrival": "nobody will ever leave",
+    "one warp arrives": "may still read",
+    "too many arrive": "more threads arrive",
+    "nobody waits for readers": "may still read",
+    "unaligned": "no multiple of 1024",
+    "all ask": "64 threads ask",
+}
+
+
+def ring_of_boxes(fault: str):
+    """Each of 5 boxes of 8 rows of 128 bytes goes through a ring of 2 to y, its chunks in the order of memory."""
+
+    def kernel(x, y, boxes):
+        t = thread()
+        asks = t >= 0 if fault == "all ask" else t == 0
+        ring, arrived, left = shared() + 512 * (fault == "unaligned"), shared() + 3072, shared() + 3072 + 16
+        for s in range(2):
+            mbarrier_init_if(t == 0, arrived + s * 8, 1)
+            mbarrier_init_if(t == 0, left + s * 8, 1 if fault == "one warp arrives" else 2)
+        if fault != "no fence":
+            mbarrier_fence()
+        if fault != "no acquire":
+            map_acquire_if(asks, boxes)
+        if fault != "no barrier":
+            barrier()
+        for step in range(-1, 5):
+            to = (step + 1) % 2
+            wanted, round_ = asks & (step < 4), (step + 1) // 2 % 2
+            if fault != "nobody waits for readers":
+                mbarrier_wait_if(wanted, left + to * 8, round_ ^ 1)
+            if fault != "no expect":
+                size = {"few bytes": 512, "many bytes": 2048}.get(fault, 1024)
+                mbarrier_expect_if(wanted & (t == 0), arrived + to * 8, size)
+            copy_box_if(wanted, ring + to * 1024, boxes, arrived + to * 8, 0, step + 1, 0)
+            if step < 0:
+                continue
+            of = step % 2
+            waits = t < 32 if fault == "one warp waits" else t >= 0
+            if fault != "no wait":
+                mbarrier_wait_if(waits, arrived + of * 8, 0 if fault == "wrong phase" else step // 2 % 2)
+            row, chunk = t >> 3, t & 7
+            v = read_shared4(ring + of * 1024 + row * 128 + (chunk ^ row) * 16)
+            for e in range(4):
+                write_if(t < 64, y, step * 256 + t * 4 + e, v[e])
+            leaves = t == 0 if fault == "one warp arrives" else (t & 31) == 0
+            if fault != "no arrival":
+                mbarrier_arrive_if(leaves | (fault == "too many arrive"), left + of * 8)
+
+    return kernel
+
+
+@pytest.mark.parametrize("fault", BOX_FAULTS)
+def test_boxes(fault):
+    """x is [8][5][32]: a box is one plane's row of all 8."""
+    x, y = np.random.default_rng(0).standard_normal((8, 5, 32)).astype(np.float32), np.zeros((5, 8, 32), np.float32)
+    boxes = TensorMap(0, x.dtype, (32, 5, 8), (32, 1, 8))
+    if BOX_FAULTS[fault] is None:
+        run(ring_of_boxes(fault), x, y, boxes, shared_bytes=4096)
+        np.testing.assert_array_equal(y, x.swapaxes(0, 1))
+        return
+    with pytest.raises(Fault, match=BOX_FAULTS[fault]):
+        run(ring_of_boxes(fault), x, y, boxes, shared_bytes=4096)
+
+
+@pytest.mark.parametrize("place", [(-1, -1), (1, 1), (3, 1), (0, 0), (5, -1)])
+def test_boxes_of_pixels(place):
+    """16 places of a 3x3 filter of stride 2 on images of 5x4 with padding, from one on, at tap (2, 1)."""
+    x = np.random.default_rng(0).standard_normal((3, 4, 5, 24)).astype(np.float32)  # 8 channels beyond are zeros
+    y = np.zeros((16, 32), np.float32)
+    images = TensorMap(0, x.dtype, (24, 5, 4, 3), (32, 16), ((-1, -1), (-1, -2)), (2, 2))
+
+    def kernel(x, y, images):
+        t = thread()
+        mbarrier_init_if(t == 0, shared() + 2048, 1)
+        mbarrier_fence()
+        map_acquire_if(t == 0, images)
+        barrier()
+        mbarrier_expect_if(t == 0, shared() + 2048, 2048)
+        copy_pixels_if(t == 0, shared(), images, shared() + 2048, 0, place[0], place[1], 1, 2, 1)
+        mbarrier_wait_if(t >= 0, shared() + 2048, 0)
+        for half in range(2):
+            row, chunk = (t >> 3) + half * 8, t & 7
+            v = read_shared4(shared() + row * 128 + (chunk ^ (row & 7)) * 16)
+            for e in range(4):
+                write_if(t < 64, y, row * 32 + chunk * 4 + e, v[e])
+
+    columns, rows = range(-1, 4, 2), range(-1, 2, 2)
+    if place[0] not in columns or place[1] not in rows:
+        with pytest.raises(Fault, match="none of the map's"):
+            run(kernel, x, y, images, shared_bytes=4096)
+        return
+    run(kernel, x, y, images, shared_bytes=4096)
+    places = [(n, h, w) for n in range(9) for h in rows for w in columns]
+    first = places.index((1, place[1], place[0]))
+    for found, (n, h, w) in zip(y, places[first:], strict=False):
+        inside = n < 3 and 0 <= h + 1 < 4 and 0 <= w + 2 < 5
+        np.testing.assert_array_equal(found[:24], x[n, h + 1, w + 2] if inside else 0)
+        np.testing.assert_array_equal(found[24:], 0)
 
 
 def test_ldmatrix_transposes():

@@ -136,7 +136,8 @@ def test_bars():
         GpuRow(name="right: a", direction="forward, tf32, wgmma", error=2e-3, bound=1e-3),
         GpuRow(name="right: b", direction="operator, fp32", error=1e-6, bound=1e-5),
         GpuRow(name="a", direction="forward, tf32", ratio=0.5, ours_us=2.0),
-        GpuRow(name="a", direction="forward, tf32, wgmma", ours_us=1.0),
+        GpuRow(name="a", direction="forward, tf32, wgmma", ours_us=1.5),
+        GpuRow(name="a", direction="forward, tf32, tma", ours_us=1.0),
         GpuRow(name="b", direction="forward, tf32", ratio=2.0, ours_us=2.0),
         GpuRow(name="b", direction="forward, tf32, wgmma", ours_us=4.0),
         GpuRow(name="relu", direction="memory, fp32", of_copy=0.95),
@@ -161,6 +162,16 @@ def test_convolutions_by_device(emulated):
     options = {"device": "cuda", "precisions": ["fp32", "bf16"], "directions": ["forward"]}
     report = bench.run("conv", rounds=1, layers=[SMALL], **options)
     assert [row["direction"] for row in report] == ["forward, fp32", "forward, bf16"]
+
+
+def test_further_candidates_are_measured_where_they_serve(emulated, monkeypatch):
+    monkeypatch.setattr(device.driver_for("cuda"), "architecture", "sm_90", raising=False)
+    images = ConvLayer("images", 2, 3, 6, 8, 3, padding=1)  # whose rows are no whole 16 bytes
+    options = {"device": "cuda", "precisions": ["bf16"], "directions": ["forward"]}
+    report = bench.run("conv", rounds=1, layers=[SMALL, images], **options)
+    found = [(row["name"], row["direction"].removeprefix("forward, bf16")) for row in report]
+    assert found == [("small", ""), ("images", ""), ("small", ", wgmma"), ("images", ", wgmma"), ("small", ", tma")]
+    assert "correlate_boxes" in report.rows[-1].kernels
 
 
 def test_unknown_precision(emulated):

@@ -5,9 +5,9 @@
 First every kernel is compiled.  Then come, in the order of their importance, every pass of a few layers of all kinds
 and every operator against float64 at every precision; training steps and inference of whole networks; recipes that
 train to an accuracy; operators that memory decides, beside a copy; convolutions beside cuDNN's; training steps beside
-compiled ones of PyTorch; convolutions in fp32; and their second candidate, wgmma.  Nothing ends the measurement: what
-fails, crashes, hangs or does not fit into the time is noted, and the file is written after every item.  At the end it
-says which bars are met.
+compiled ones of PyTorch; convolutions in fp32; and their further candidates, wgmma and TMA.  Nothing ends the
+measurement: what fails, crashes, hangs or does not fit into the time is noted, and the file is written after every
+item.  At the end it says which bars are met.
 
 The device's own events time what it does; the median of the rounds counts, and ours and PyTorch's take turns.
 
@@ -80,9 +80,9 @@ def items(
         *passes.fast_items(layers, directions, fast),
         *networks.compiled_items(trained, fast),
         *passes.fast_items(layers, directions, [p for p in precisions if p not in fast]),
-        # the second candidate comes last: if it crashes, every item costs another process
-        *passes.right_items(compared, PRECISIONS, wgmma=True),
-        *passes.fast_items(layers, directions, fast, wgmma=True),
+        # further candidates come last: if one crashes, every item costs another process
+        *(item for c in passes.FURTHER for item in passes.right_items(compared, PRECISIONS, c)),
+        *(item for c in passes.FURTHER for item in passes.fast_items(layers, directions, fast, c)),
     ]
 
 
@@ -141,7 +141,8 @@ def measure_convolutions(
 ) -> list[GpuRow]:
     """The rows of ``bench conv --device cuda``."""
     session.device = driver_for("cuda").name
-    work = [item for wgmma in (False, True) for item in passes.fast_items(layers, directions, precisions, wgmma)]
+    candidates = (passes.MMA, *passes.FURTHER)
+    work = [item for c in candidates for item in passes.fast_items(layers, directions, precisions, c)]
     return measure_here(work, session)
 
 

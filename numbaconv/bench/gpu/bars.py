@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .goals import GOALS
+from .passes import FURTHER
 from .row import GpuRow
 
 FORWARD, BACKWARD = ("forward",), ("input gradient", "weight gradient")
@@ -52,16 +53,16 @@ def bars(rows: Sequence[GpuRow]) -> list[Bar]:
         found.append(_bar(what, worst.bound or 0.0, worst.error, at_least=False))
     micros_of = {(row.name, row.direction): row.ours_us for row in rows}
 
-    def wgmma(row: GpuRow) -> float:
-        """The time of a pass by the second candidate."""
-        return micros_of.get((row.name, f"{row.direction}, wgmma")) or math.inf
+    def further(row: GpuRow) -> float:
+        """The time of a pass by the fastest of the further candidates."""
+        return min(micros_of.get((row.name, f"{row.direction}, {c}")) or math.inf for c in FURTHER)
 
     for directions, precision, bar in CONVOLUTIONS:
         mine = [row for row in rows if row.ratio and row.direction in [f"{d}, {precision}" for d in directions]]
         what = f"convolutions, {' and '.join(directions)}, {precision}, times cuDNN's speed, geometric mean"
         found.append(_bar(what, bar, _mean([row.ratio for row in mine if row.ratio])))
-        best = [row.ratio * max(1.0, (row.ours_us or 0.0) / wgmma(row)) for row in mine if row.ratio]
-        if any(wgmma(row) < math.inf for row in mine):
+        best = [row.ratio * max(1.0, (row.ours_us or 0.0) / further(row)) for row in mine if row.ratio]
+        if any(further(row) < math.inf for row in mine):
             found.append(_bar(f"the same by the faster candidate of each: {what}", bar, _mean(best)))
     copies = {row.of_copy: f"{row.name}, {row.direction}" for row in rows if row.of_copy is not None}
     least = min(copies, default=None)

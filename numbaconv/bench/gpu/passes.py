@@ -25,57 +25,62 @@ from . import turns
 from .item import Item
 from .row import BOUNDS, GpuRow
 
+#: Candidates of a pass (``CANDIDATES`` of the backend, which is not imported where there is no CUDA).
+MMA, TMA = "mma", "tma"
+FURTHER = ("wgmma", TMA)
+
 #: Where PyTorch computes.
 TORCH_DEVICE = "cuda"
 
 
-def right_items(layers: Sequence[ConvLayer], precisions: Sequence[str], wgmma: bool = False) -> list[Item]:
-    """Every pass of some small layers against float64; with ``wgmma`` by that candidate."""
-    every = [(layer, d, p, wgmma) for layer in layers for d in DIRECTIONS for p in precisions]
-    return [_item("right: ", compare, *what) for what in every if not wgmma or may_use_wgmma(*what[1:3])]
+def right_items(layers: Sequence[ConvLayer], precisions: Sequence[str], candidate: str = MMA) -> list[Item]:
+    """Every pass of some small layers against float64, by a candidate."""
+    every = [(layer, d, p, candidate) for layer in layers for d in DIRECTIONS for p in precisions]
+    return [_item("right: ", compare, *what) for what in every if has_candidate(*what[1:])]
 
 
 def fast_items(
-    layers: Sequence[ConvLayer], directions: Sequence[str], precisions: Sequence[str], wgmma: bool = False
+    layers: Sequence[ConvLayer], directions: Sequence[str], precisions: Sequence[str], candidate: str = MMA
 ) -> list[Item]:
-    """Every pass beside PyTorch, or by the candidate ``wgmma``; the first layer of a network has no input gradient."""
-    every = [(layer, d, p, wgmma) for layer in layers for d in directions for p in precisions]
-    chosen = [what for what in every if not wgmma or may_use_wgmma(*what[1:3])]
+    """Every pass by a candidate, the first beside PyTorch; the first layer of a network has no input gradient."""
+    every = [(layer, d, p, candidate) for layer in layers for d in directions for p in precisions]
+    chosen = [what for what in every if has_candidate(*what[1:])]
     return [_item("", measure_pass, *what) for what in chosen if not (what[0].first and what[1] == INPUT)]
 
 
-def _item(prefix: str, measure: Callable, layer: ConvLayer, direction: str, precision: str, wgmma: bool) -> Item:
+def _item(prefix: str, measure: Callable, layer: ConvLayer, direction: str, precision: str, candidate: str) -> Item:
     def prepare(collector: Any) -> None:
-        if wgmma in candidates(direction, precision):
-            executable(layer, direction, Arrays.empty(layer), precision, wgmma)
+        is_offered(layer, direction, precision, candidate)
 
     def rows(session: Session) -> list[GpuRow]:
-        if wgmma not in candidates(direction, precision):
+        if not is_offered(layer, direction, precision, candidate):
             return []
-        return [measure(session, layer, direction, precision, wgmma)]
+        return [measure(session, layer, direction, precision, candidate)]
 
-    return Item(f"{prefix}{layer.name}, {_what(direction, precision, wgmma)}", prepare, rows)
-
-
-def _what(direction: str, precision: str, wgmma: bool) -> str:
-    return f"{direction}, {precision}{', wgmma' * wgmma}"
+    return Item(f"{prefix}{layer.name}, {_what(direction, precision, candidate)}", prepare, rows)
 
 
-def may_use_wgmma(direction: str, precision: str) -> bool:
-    """Whether warpgroups' matrix instructions serve a pass."""
-    return precision != "fp32" and direction in (FORWARD, INPUT)
+def _what(direction: str, precision: str, candidate: str) -> str:
+    return f"{direction}, {precision}{'' if candidate == MMA else f', {candidate}'}"
 
 
-def candidates(direction: str, precision: str) -> list[bool]:
-    """Whether to use warpgroups' matrix instructions: a second candidate for some passes, on Hopper alone."""
-    hopper = getattr(driver_for("cuda"), "architecture", "") == "sm_90"
-    return [False, True] if hopper and may_use_wgmma(direction, precision) else [False]
+def has_candidate(direction: str, precision: str, candidate: str) -> bool:
+    """Whether there may be such a candidate: warpgroups' instructions serve some passes."""
+    return candidate == MMA or precision != "fp32" and direction in (FORWARD, INPUT)
 
 
-def executable(layer: ConvLayer, direction: str, arrays: Any, precision: str, wgmma: bool) -> DeviceExecutable:
+def is_offered(layer: ConvLayer, direction: str, precision: str, candidate: str) -> bool:
+    """Whether a candidate can calculate a pass on the GPU at hand; warpgroups are Hopper's."""
+    if candidate != MMA and getattr(driver_for("cuda"), "architecture", "") != "sm_90":
+        return False
+    plan = executable(layer, direction, Arrays.empty(layer), precision, candidate).plan
+    return candidate != TMA or any("correlate_boxes" in step.kernel.label for step in plan.steps)
+
+
+def executable(layer: ConvLayer, direction: str, arrays: Any, precision: str, candidate: str) -> DeviceExecutable:
     """One pass, planned with memory of its own."""
     graph = one_pass(layer, direction, arrays)
-    return DeviceExecutable(DevicePlan(graph, driver_for("cuda"), precision=precision, wgmma=wgmma), graph)
+    return DeviceExecutable(DevicePlan(graph, driver_for("cuda"), precision=precision, candidate=candidate), graph)
 
 
 # ------------------------------------------------------------------------------------------------ right?
@@ -91,12 +96,12 @@ def _exact(layer: ConvLayer, direction: str) -> np.ndarray:
     return conv.exact_pass(layer, direction, _drawn(layer))
 
 
-def compare(session: Session, layer: ConvLayer, direction: str, precision: str, wgmma: bool) -> GpuRow:
+def compare(session: Session, layer: ConvLayer, direction: str, precision: str, candidate: str) -> GpuRow:
     """The error against float64."""
-    found = executable(layer, direction, _drawn(layer), precision, wgmma).run()[0].to_host()
+    found = executable(layer, direction, _drawn(layer), precision, candidate).run()[0].to_host()
     return GpuRow(
         name=f"right: {layer.name}",
-        direction=_what(direction, precision, wgmma),
+        direction=_what(direction, precision, candidate),
         error=relative_error(found, _exact(layer, direction)),
         bound=BOUNDS[precision],
     )
@@ -119,21 +124,21 @@ def _given(driver: Any, layer: ConvLayer) -> _Given:
     return _Given(layer)
 
 
-def measure_pass(session: Session, layer: ConvLayer, direction: str, precision: str, wgmma: bool) -> GpuRow:
-    """The time of ours beside PyTorch's; that of ``wgmma``, which has been compared already, alone."""
+def measure_pass(session: Session, layer: ConvLayer, direction: str, precision: str, candidate: str) -> GpuRow:
+    """The time of ours beside PyTorch's; that of further candidates alone."""
     driver: Any = driver_for("cuda")
     arrays, copies = _given(driver, layer), turns.copies_for(layer.bytes)
-    runs = [executable(layer, direction, arrays, precision, wgmma) for _ in range(copies)]
+    runs = [executable(layer, direction, arrays, precision, candidate) for _ in range(copies)]
     for run in runs:
         run.run()
     launches = [launch for run in runs for launch in run.launches(inside_a_network)]
     calls: dict[str, tuple[Callable[[], Any], int]] = {"ours": (driver.record(launches, in_order=True), copies)}
-    if session.torch is not None and not wgmma:
+    if session.torch is not None and candidate == MMA:
         calls["torch"] = _torch_pass(session.torch, layer, direction, arrays.host, precision, copies), copies
     seconds = turns.Turns(driver.timed, session.rounds).seconds(calls)
     return GpuRow(
         name=layer.name,
-        direction=_what(direction, precision, wgmma),
+        direction=_what(direction, precision, candidate),
         ratio=seconds["torch"] / seconds["ours"] if "torch" in seconds else None,
         ours_us=seconds["ours"] * 1e6,
         torch_us=seconds["torch"] * 1e6 if "torch" in seconds else None,

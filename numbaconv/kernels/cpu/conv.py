@@ -11,24 +11,14 @@ left out rather than multiplied by padding.
 
 import math
 
-from . import depthwise, geometry
+from . import geometry
 from .activation import ACTIVATIONS
 from .algorithm import FORWARD, GENERAL, INPUT, WEIGHTS, Convolution, Offer, algorithm, append_steps
 from .compiler import inline
-from .filter import FilterStrides, filter_strides
+from .filter import FilterStrides, filter_strides, laid_out
 from .frame import padded, worth_padding
-from .geometry import inside, taps_at, three
-from .lowering import (
-    BATCH,
-    FILTER,
-    FILTER_LINES,
-    FILTER_LINES_TRANSPOSED,
-    FILTER_TRANSPOSED,
-    PLAIN,
-    Buffer,
-    ceil_div,
-    lowering,
-)
+from .geometry import inside, taps_at
+from .lowering import BATCH, PLAIN, Buffer, ceil_div, lowering
 from .native import Ints, Pointer, kernel
 from .panel import choose_tile, make_panel, tiles_along_vectors
 from .partial import add_partials
@@ -337,7 +327,8 @@ def _correlate(c: Convolution) -> None:
     x, y, dimensions = c.x, c.y, c.dimensions
     if worth_padding(c):
         x, dimensions = padded(c)
-    w_strides = filter_strides(c.w, y.lanes, c.groups, c.transposed)
+    w = laid_out(c.program, c.w, y.lanes, c.groups, c.transposed)
+    w_strides = filter_strides(w, y.lanes, c.groups, c.transposed)
     images = y.lanes > 1
     depth, outputs = x.channels // c.groups, y.channels // c.groups
     runs = _pixel_runs(dimensions[2])
@@ -358,9 +349,8 @@ def _correlate(c: Convolution) -> None:
         tail=outputs % rows if images else ceil_div(outputs, LANES) % vectors,
         activation=c.activation, bias=c.bias is not None,
     )  # fmt: skip
-    w = c.w
     if images and c.transposed and c.groups == 1:
-        w, w_strides = _exchanged(c)
+        w, w_strides = _exchanged(c, w)
     in_sizes = tuple(d[1] for d in dimensions)
     constants = (
         *dimensions[0], *dimensions[1], *dimensions[2],
@@ -373,17 +363,17 @@ def _correlate(c: Convolution) -> None:
     c.program.step(kernel_, (x, w, c.bias or w), (y,), constants, units, flops=c.flops)
 
 
-def _exchanged(c: Convolution) -> tuple[Buffer, FilterStrides]:
+def _exchanged(c: Convolution, w: Buffer) -> tuple[Buffer, FilterStrides]:
     """The filter [out][taps][in] of an input gradient as [in][taps][out].
 
     A tile sums over the outputs and so reads a few long lines, as in a forward pass, instead of pieces of many.
     """
-    outputs, inputs = c.w.shape[:2]
+    outputs, inputs = w.shape[:2]
     taps = math.prod(c.filter_size)
-    w = c.program.whole(c.w.dtype, c.w.elements)
-    c.program.step(exchange(w.dtype), (c.w,), (w,), (outputs, taps, inputs), ceil_div(inputs, LANES))
+    u = c.program.whole(w.dtype, w.elements)
+    c.program.step(exchange(w.dtype), (w,), (u,), (outputs, taps, inputs), ceil_div(inputs, LANES))
     _, height, width = c.filter_size
-    return w, FilterStrides(height * width * outputs, width * outputs, outputs, 1, taps * outputs, 0)
+    return u, FilterStrides(height * width * outputs, width * outputs, outputs, 1, taps * outputs, 0)
 
 
 @algorithm(WEIGHTS, name="direct", rank=GENERAL)
@@ -446,27 +436,13 @@ def _correlate_weights(c: Convolution) -> None:
     add_partials(c.program, partials, c.w, (per_group, depth, taps), (p_group, p_output, p_input, p_tap))
 
 
-def _layouts(node):
-    return BATCH, FILTER if node.attrs.get("groups", 1) == 1 else FILTER_LINES, PLAIN
-
-
-@lowering("conv", "linear", inputs=_layouts, outputs=(BATCH,))
+@lowering("conv", "linear", inputs=(BATCH, PLAIN), outputs=(BATCH,))
 def lower_conv(program, node, inputs, outputs):
     x, w, *bias = inputs
     append_steps(Convolution(program, FORWARD, node.attrs, x, w, *outputs, *bias, flops=node.flops))
 
 
-def _input_grad_layouts(node):
-    """A depthwise filter has nothing to transpose."""
-    grad, weight = node.inputs[:2]
-    groups = node.attrs.get("groups", 1)
-    if groups == 1:
-        return BATCH, FILTER_TRANSPOSED, PLAIN
-    alone = depthwise.serves(weight.shape[1] * groups, grad.shape[1], groups, math.prod(three(weight.shape[2:], 1)[1:]))
-    return BATCH, FILTER_LINES if alone else FILTER_LINES_TRANSPOSED, PLAIN
-
-
-@lowering("conv_input_grad", "linear_input_grad", inputs=_input_grad_layouts, outputs=(BATCH,))
+@lowering("conv_input_grad", "linear_input_grad", inputs=(BATCH, PLAIN), outputs=(BATCH,))
 def lower_conv_input_grad(program, node, inputs, outputs):
     g, w, *bias = inputs
     append_steps(Convolution(program, INPUT, node.attrs, g, w, *outputs, *bias, flops=node.flops))

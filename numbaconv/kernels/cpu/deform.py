@@ -10,22 +10,11 @@ import math
 import numpy as np
 
 from .compiler import inline
-from .filter import filter_strides
-from .lowering import (
-    BATCH,
-    FILTER,
-    FILTER_LINES,
-    FILTER_LINES_TRANSPOSED,
-    FILTER_TRANSPOSED,
-    PLAIN,
-    buffer_for,
-    ceil_div,
-    lowering,
-)
+from .filter import filter_strides, laid_out
+from .lowering import BATCH, PLAIN, ceil_div, lowering
 from .native import INT64, Ints, Pointer, kernel
 from .panel import choose_tile, make_outer, make_panel
 from .partial import add_partials
-from .reorder import reorder_step
 from .sampling import clear, gather, product_sum, scatter
 from .target import LANES
 from .turn import put_back, rows_for, rows_of
@@ -221,13 +210,6 @@ def deform_weights(T, masked, rows, vectors, row_tail, vector_tail):
 # ------------------------------------------------------------------------------------------------ lowering
 
 
-def _packed(program, w, layout):
-    """The filter in a layout of channels in lanes, whatever the batch's."""
-    packed = buffer_for(w.shape, w.dtype, layout, 1)
-    reorder_step(program, w, packed)
-    return packed
-
-
 def _tile(dtype, column: int) -> int:
     """Pixels of a tile whose columns have ``column`` elements each."""
     return min(max(TILE_BYTES // (column * dtype.itemsize), LEAST_PIXELS), MOST_PIXELS)
@@ -260,7 +242,7 @@ def lower_deform_conv(program, node, inputs, outputs):
     mask = rest.pop(0) if masked else offset
     kernel_, taps = weight.shape[2:], math.prod(weight.shape[2:])
     groups = x.channels // weight.shape[1]
-    w = _packed(program, weight, FILTER if groups == 1 else FILTER_LINES)
+    w = laid_out(program, weight, 1, groups)
     strides = filter_strides(w, 1, groups)
     source, target = rows_of(program, x), rows_for(program, y)
     tile, vectors_of = _tile(x.dtype, taps * x.channels), ceil_div(y.channels // groups, LANES)
@@ -292,7 +274,7 @@ def lower_deform_conv_input_grads(program, node, inputs, outputs):
     by_x, by_offset, *by_mask = outputs
     kernel_, taps = weight.shape[2:], math.prod(weight.shape[2:])
     groups = x.channels // weight.shape[1]
-    w = _packed(program, weight, FILTER_TRANSPOSED if groups == 1 else FILTER_LINES_TRANSPOSED)
+    w = laid_out(program, weight, 1, groups, transposed=True)
     strides = filter_strides(w, 1, groups, transposed=True)
     source, grad, target = rows_of(program, x), rows_of(program, g), rows_for(program, by_x)
     tile, vectors_of = _tile(x.dtype, taps * x.channels), ceil_div(weight.shape[1], LANES)

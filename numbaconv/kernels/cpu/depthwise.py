@@ -26,6 +26,7 @@ from numba.extending import intrinsic
 from .activation import ACTIVATIONS
 from .algorithm import FORWARD, INPUT, SPECIAL, WEIGHTS, Convolution, Offer, algorithm
 from .compiler import forbid_unrolling, inline
+from .filter import laid_out
 from .geometry import inside, taps_at
 from .lowering import ceil_div
 from .native import Ints, Pointer, kernel
@@ -330,7 +331,8 @@ def offer_windows(c: Convolution) -> Offer:
 
 def correlate(c: Convolution) -> None:
     """Append the step of a forward pass or input gradient."""
-    x, y, w = c.x, c.y, c.w
+    x, y = c.x, c.y
+    w = laid_out(c.program, c.w, y.lanes, c.groups)  # in an input gradient, too: there is nothing to transpose
     planes, heights, widths = c.dimensions
     images = y.lanes > 1
     # Small windows: a pixel is a stream from memory, and a CPU follows only so many at a time.

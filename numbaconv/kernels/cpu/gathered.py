@@ -251,7 +251,7 @@ def correlate_weights(c: Convolution) -> None:
     pitch = (ceil_div(pitch, LANES) | 1) * LANES  # an odd number of vectors: images lie in different sets of a cache
     turned = c.program.per_block(x, needed[1] * LANES * pitch)
     constants: tuple[int, ...] = (in_sizes[1], length, before[1], ahead, pitch)
-    c.program.step(turn_rows(x.dtype), (x,), (turned,), constants, needed[1])
+    c.program.step(turn_rows(x.dtype), (x,), (turned,), constants, needed[1], late=True)
     vectors = ceil_div(elements, LANES)
     rows, wide = _choose_tile(x.dtype.itemsize, outputs, vectors)
     partials = c.program.per_group(x, outputs * vectors * LANES)

@@ -13,25 +13,13 @@ from typing import Any
 import numpy as np
 
 from .. import lowering as common
-from ..lowering import (
-    BATCH,
-    FILTER,
-    FILTER_LINES,
-    FILTER_LINES_TRANSPOSED,
-    FILTER_TRANSPOSED,
-    FILTERS,
-    PLAIN,
-    SAME,
-    Lowerings,
-    ceil_div,
-)
+from ..lowering import BATCH, PLAIN, SAME, Lowerings, ceil_div
 from .native import Specialised
 from .target import LANES
 
 __all__ = [
-    "BATCH", "Buffer", "FILTER", "FILTERS", "FILTER_LINES", "FILTER_LINES_TRANSPOSED", "FILTER_TRANSPOSED",
-    "LOWERINGS", "PLAIN", "Program", "SAME", "Step", "buffer_for", "ceil_div", "groups_of", "images_or_plain",
-    "lanes_for", "lowering",
+    "BATCH", "Buffer", "LOWERINGS", "PLAIN", "Program", "SAME", "Step", "buffer_for", "ceil_div", "groups_of",
+    "images_or_plain", "lanes_for", "lowering",
 ]  # fmt: skip
 
 #: Groups of blocks with partial sums of their own; fixed, so that sums do not depend on the number of threads.
@@ -74,11 +62,7 @@ def buffer_for(shape: tuple[int, ...], dtype: np.dtype, layout: str, lanes: int)
     """The buffer of a value of logical ``shape`` in ``layout``."""
     if layout == BATCH:
         return Buffer("block", dtype, math.prod(shape[1:]) * lanes, layout, shape, lanes)
-    elements = math.prod(shape)
-    if layout in FILTERS and lanes == 1:
-        vector_axis = 0 if layout in (FILTER, FILTER_LINES) else 1
-        elements = elements // max(1, shape[vector_axis]) * ceil_div(shape[vector_axis], LANES) * LANES
-    return Buffer("whole", dtype, elements, layout, shape, lanes)
+    return Buffer("whole", dtype, math.prod(shape), layout, shape, lanes)
 
 
 @dataclass(eq=False)
@@ -109,6 +93,7 @@ class Program:
     frozen: bool = False
     steps: list[Step] = field(default_factory=list)
     label: str = ""
+    forms: dict[tuple, Buffer] = field(default_factory=dict)  # of filters, see ``filter.laid_out``
 
     def step(
         self,

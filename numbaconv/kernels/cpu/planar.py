@@ -8,7 +8,7 @@ pixels of channels, which is the order of all lone images.
 from .activation import ACTIVATIONS
 from .algorithm import FORWARD, SPECIAL, Convolution, Offer, algorithm
 from .compiler import inline
-from .filter import filter_strides
+from .filter import filter_strides, laid_out
 from .frame import padded
 from .geometry import ceil_div
 from .lowering import Buffer
@@ -83,7 +83,8 @@ def _correlate(c: Convolution) -> None:
     plane, row = inner[1] * inner[2], inner[2]
     if c.x.channels > 1:
         x = _planes(c, x, inner[0] * plane)
-    ws = filter_strides(c.w, c.y.lanes)
+    w = laid_out(c.program, c.w, c.y.lanes)
+    ws = filter_strides(w, c.y.lanes)
     kernel_ = correlate_planes(c.y.dtype, outputs=c.y.channels, activation=c.activation, bias=c.bias is not None)
     line = c.program.per_thread(c.y.dtype, c.y.channels * ceil_div(outer[2], LANES) * LANES)
     constants = (
@@ -91,7 +92,7 @@ def _correlate(c: Convolution) -> None:
         c.dilation[0] * plane, c.dilation[1] * row, c.dilation[2], inner[0] * plane, *ws[:4],
     )  # fmt: skip
     # Without a bias the operand is still there, and not read.
-    c.program.step(kernel_, (x, c.w, c.bias or c.w), (c.y, line), constants, outer[0] * outer[1], flops=c.flops)
+    c.program.step(kernel_, (x, w, c.bias or w), (c.y, line), constants, outer[0] * outer[1], flops=c.flops)
 
 
 def _planes(c: Convolution, x: Buffer, pixels: int) -> Buffer:

@@ -8,11 +8,11 @@ after another, so that sums do not depend on threads.
 import numpy as np
 
 from .compiler import inline
+from .filter import pack_step
 from .geometry import three
 from .lowering import PLAIN, ceil_div, lowering
 from .native import INT64, Ints, Pointer, kernel
 from .panel import choose_tile, make_outer, make_panel
-from .reorder import pack_step
 from .runs import add_run, copy_run, fill_run
 from .shape import zero_step
 from .target import LANES

@@ -20,6 +20,7 @@ import numpy as np
 from . import geometry, winograd_batch
 from .algorithm import COUNTED, FORWARD, INPUT, WEIGHTS, Convolution, Offer, algorithm
 from .cooktoom import transforms, transposed
+from .filter import laid_out
 from .lowering import ceil_div
 from .native import Pointer, kernel
 from .panel import choose_tile, make_panel, tiles_along_vectors
@@ -27,12 +28,36 @@ from .target import LANES
 from .tile import product
 from .turn import turned
 from .vector import at, load, store
-from .winograd_transform import TAPS, FilterLines, Grid, plane_size, reader, transform_tile, weights_writer, writer
+from .winograd_transform import (
+    TAPS,
+    FilterLines,
+    Grid,
+    plane_size,
+    reader,
+    transform_filter,
+    transform_tile,
+    weights_writer,
+    writer,
+)
 
 
 @kernel
-def transform_filters(T, m):
-    """G w G' of every filter; a unit is a line of vectors: filters of one output or one input channel.
+def transform_filters(T, m, backward):
+    """G w G' of every filter (unit, inputs, 3, 3), turned by 180 degrees if ``backward``: u [plane][unit][inputs]."""
+    transform = transform_filter(m, backward)
+
+    def loop(begin, end, block: int, first: int, w: Pointer, u: Pointer, inputs: int, plane: int):
+        line = geometry.ceil_div(inputs, LANES) * LANES
+        for unit in range(begin, end):
+            for c in range(0, inputs, LANES):
+                transform(at(w, (unit * inputs + c) * TAPS * TAPS), inputs - c, at(u, unit * line + c), plane)
+
+    return loop
+
+
+@kernel
+def transform_filter_lines(T, m):
+    """G w G' of filters of channels in lanes; a unit is a line of vectors: all results for a channel that is summed.
 
     w and u with distances of lines and of their vectors, w of rows and columns of taps, u of planes.
     """
@@ -149,7 +174,6 @@ def filter_gradients(T, m):
         begin, end, block: int, first: int, p: Pointer, w: Pointer, work: Pointer,
         groups: int, group_stride: int, plane: int, depth: int, inputs: int,
     ):  # fmt: skip
-        taps = at(work, side * side * LANES)
         for k in range(begin, end):
             for c in range(0, inputs, LANES):
                 for e in range(side * side):
@@ -158,7 +182,7 @@ def filter_gradients(T, m):
                         total = total + load(p, g * group_stride + e * plane + k * depth + c)
                     store(work, e * LANES, total)
                 to = at(w, (k * inputs + c) * TAPS * TAPS)
-                write(work, side * LANES, LANES, taps, to, inputs - c)
+                write(work, side * LANES, LANES, to, inputs - c)
 
     return loop
 
@@ -262,14 +286,23 @@ def correlate(program, plan: Plan, x, w, bias, y, padding, transposed, activatio
         winograd_batch.correlate(program, plan.size, x, w, bias, y, padding, transposed, activation, flops)
         return
     m, images = plan.size, y.lanes > 1
-    grid, source = Grid.of(m, y), FilterLines.of(w, y.lanes, transposed)
+    grid = Grid.of(m, y)
     depth, outputs = x.channels, y.channels
-    # u [plane][line][vectors] with images in lanes, [plane][vector][line][16] with channels in lanes
-    u_line, u_vector = (source.vectors * LANES, LANES) if images else (LANES, source.lines * LANES)
-    u_plane = plane_size(source.lines * source.vectors * LANES)
+    constants: tuple[int, ...]
+    if images:  # u [plane][line][vectors]
+        lines, inputs = w.shape[:2]
+        u_line = ceil_div(inputs, LANES) * LANES
+        u_plane = plane_size(lines * u_line)
+        constants, step = (inputs, u_plane), transform_filters(y.dtype, m=m, backward=transposed)
+    else:  # u [plane][vector][line][16]
+        w = laid_out(program, w, 1, transposed=transposed)
+        lines, vectors_of, strides, vector = FilterLines.of(w, transposed)
+        u_line, u_vector = LANES, lines * LANES
+        u_plane = plane_size(vectors_of * u_vector)
+        constants = (vectors_of, *strides, vector, u_plane, u_line, u_vector)
+        step = transform_filter_lines(y.dtype, m=m)
     u = program.whole(y.dtype, grid.planes * u_plane)
-    constants: tuple[int, ...] = (source.vectors, *source.strides, source.vector, u_plane, u_line, u_vector)
-    program.step(transform_filters(y.dtype, m=m), (w,), (u,), constants, source.lines)
+    program.step(step, (w,), (u,), constants, lines)
     strip, part = min(STRIP if images else LONE_STRIP, grid.tiles), outputs
     itemsize = y.dtype.itemsize
     if images:
@@ -316,5 +349,5 @@ def correlate_weights(program, plan: Plan, g, x, w, padding, flops) -> None:
     constants: tuple[int, ...] = (*x.spatial, *g.spatial, *padding, depth, outputs, strip, v_plane, q_plane, plane)
     program.step(step, (source, g), (sums, *work), constants, ceil_div(outputs, rows), flops=flops)
     constants = (sums.copies, sums.stride, plane, depth, inputs)
-    work = [program.per_thread(x.dtype, (grid.planes + TAPS * TAPS) * LANES)]
+    work = [program.per_thread(x.dtype, grid.planes * LANES)]
     program.step(filter_gradients(x.dtype, m=m), (sums,), (w, *work), constants, outputs, whole=True)

@@ -14,7 +14,7 @@ from .target import LANES
 from .tile import product
 from .turn import turned
 from .vector import at
-from .winograd_transform import TAPS, FilterLines, Grid, plane_size, reader, transform_tile, weights_writer, writer
+from .winograd_transform import TAPS, Grid, plane_size, reader, transform_filter, weights_writer, writer
 
 #: Output channels whose filters are transformed together.
 CHANNELS = LANES
@@ -41,27 +41,27 @@ def transform_batch(T, m, gradients):
 def multiply_batch(T, m, transposed, rows, vectors, activation, bias):
     """Outputs of all blocks from their transformed tiles; a unit is ``CHANNELS`` output channels.
 
-    w [line][tap][vectors] with strides; a line is an output channel or, ``transposed``, one that is summed.
+    w (line, inputs, 3, 3); a line is an output channel or, ``transposed``, one that is summed.
     """
     planes = (m + TAPS - 1) ** 2
-    transform, write = transform_tile(transforms(m, TAPS).filters), writer(m, True, activation, bias)
+    transform, write = transform_filter(m, transposed), writer(m, True, activation, bias)
     panel = make_panel(True, rows, vectors, CHANNELS % rows)
 
     def loop(
         begin, end, block: int, first: int, v: Pointer, w: Pointer, b: Pointer, y: Pointer, u: Pointer, p: Pointer,
         out_h: int, out_w: int, depth: int, outputs: int, blocks: int, y_block: int, tiles: int, tiles_w: int,
-        v_plane: int, u_plane: int, u_line: int, p_plane: int, start: int, line: int, row: int, column: int,
+        v_plane: int, u_plane: int, u_line: int, p_plane: int,
     ):  # fmt: skip
         u_depth, u_row = (u_line, 1) if transposed else (1, u_line)
         p_pixel, y_pixel = CHANNELS * LANES, outputs * LANES
-        lines, vectors_end = (depth, CHANNELS) if transposed else (CHANNELS, depth)
+        lines, inputs, row = (depth, CHANNELS, outputs) if transposed else (CHANNELS, depth, depth)
         for unit in range(begin, end):
             k = unit * CHANNELS
-            corner = at(w, start + (k if transposed else k * line))
+            corner = at(w, (k if transposed else k * row) * TAPS * TAPS)
             for i in range(lines):
-                for c in range(0, vectors_end, LANES):
-                    to = at(u, i * u_line + c)
-                    transform(at(corner, i * line + c), row, column, to, u_plane, 0, TAPS, 0, TAPS)
+                for c in range(0, inputs, LANES):
+                    of, to = at(corner, (i * row + c) * TAPS * TAPS), at(u, i * u_line + c)
+                    transform(of, inputs - c, to, u_plane)
             for e in range(planes):
                 panel(at(v, e * v_plane), at(u, e * u_plane), at(p, e * p_plane), blocks * tiles, (1, 1, 1, depth),
                       (0, 0, 0, LANES), (0, 0, 0, u_depth), depth * LANES, p_pixel, u_row, CHANNELS)  # fmt: skip
@@ -85,7 +85,6 @@ def multiply_gradients(T, m, rows, vectors, row_tail, vector_tail):
         begin, end, block: int, first: int, v: Pointer, q: Pointer, w: Pointer, p: Pointer,
         depth: int, inputs: int, outputs: int, tiles: int, v_plane: int, q_plane: int, p_plane: int,
     ):  # fmt: skip
-        taps = at(p, side * side * p_plane)
         counts, x_strides, g_strides = (1, 1, tiles, LANES), (0, 0, depth * LANES, depth), (0, 0, outputs * LANES, 1)
         for unit in range(begin, end):
             first_k = unit * CHANNELS
@@ -101,7 +100,7 @@ def multiply_gradients(T, m, rows, vectors, row_tail, vector_tail):
             for k in range(CHANNELS):
                 for c in range(0, inputs, LANES):
                     to = at(w, ((first_k + k) * inputs + c) * TAPS * TAPS)
-                    write(at(p, k * depth + c), side * p_plane, p_plane, taps, to, inputs - c)
+                    write(at(p, k * depth + c), side * p_plane, p_plane, to, inputs - c)
 
     return loop
 
@@ -111,10 +110,10 @@ def multiply_gradients(T, m, rows, vectors, row_tail, vector_tail):
 
 def correlate(program, m, x, w, bias, y, padding, transposed, activation, flops) -> None:
     """Append the steps of y = x * w; ``transposed``: the input gradient, x being the output's."""
-    grid, source = Grid.of(m, y), FilterLines.of(w, y.lanes, transposed)
+    grid = Grid.of(m, y)
     tiles = grid.tiles * y.blocks
     v = _transformed(program, m, x, grid, padding, gradients=False)
-    u_line, u_lines = (CHANNELS, x.channels) if transposed else (source.vectors * LANES, CHANNELS)
+    u_line, u_lines = (CHANNELS, x.channels) if transposed else (ceil_div(x.channels, LANES) * LANES, CHANNELS)
     u_plane, p_plane = plane_size(u_line * u_lines), plane_size(tiles * CHANNELS * LANES)
     work = [program.per_thread(y.dtype, grid.planes * plane) for plane in (u_plane, p_plane)]
     rows, vectors = choose_tile(y.dtype.itemsize, CHANNELS, [(tiles, 1)], x.channels, cut_rows=True)
@@ -123,7 +122,7 @@ def correlate(program, m, x, w, bias, y, padding, transposed, activation, flops)
     )
     constants = (
         *y.spatial, x.channels, y.channels, y.blocks, y.stride, grid.tiles, grid.tiles_w, v.elements // grid.planes,
-        u_plane, u_line, p_plane, *source.strides,
+        u_plane, u_line, p_plane,
     )  # fmt: skip
     program.step(step, (v, w, bias or w), (y, *work), constants, y.channels // CHANNELS, whole=True, flops=flops)
 
@@ -136,7 +135,7 @@ def correlate_weights(program, m, g, x, w, padding, flops) -> None:
     v = _transformed(program, m, turned(program, x), grid, padding, gradients=False, late=True)
     q = _transformed(program, m, g, grid, (0, 0), gradients=True)
     p_plane = plane_size(CHANNELS * depth)
-    work = program.per_thread(x.dtype, grid.planes * p_plane + TAPS * TAPS * LANES)
+    work = program.per_thread(x.dtype, grid.planes * p_plane)
     rows, vectors = choose_tile(x.dtype.itemsize, CHANNELS, [(depth // LANES, 1)], grid.tiles * x.batch, cut_rows=True)
     step = multiply_gradients(
         x.dtype, m=m, rows=rows, vectors=vectors, row_tail=CHANNELS % rows, vector_tail=depth // LANES % vectors

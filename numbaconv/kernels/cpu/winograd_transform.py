@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .activation import ACTIVATIONS
@@ -82,6 +83,58 @@ def transform_tile(matrix, bias_at=None):
 
         n = types.int64
         return types.void(source, n, n, target, n, n, n, n, n), codegen
+
+    return transform
+
+
+def _collect(builder, vectors, places):
+    """The vector whose lanes are those at ``places`` of ``vectors``: (vector, lane)."""
+    order = ir.VectorType(ir.IntType(32), LANES)
+    found = vectors[0]
+    for i, vector in enumerate(vectors):
+        lanes = [LANES + lane if of == i else kept for kept, (of, lane) in enumerate(places)]
+        found = builder.shuffle_vector(found, vector, ir.Constant(order, lanes))
+    return found
+
+
+def _copy(builder, source, target, count):
+    with cgutils.for_range(builder, count) as loop:
+        builder.store(builder.load(builder.gep(source, [loop.index])), builder.gep(target, [loop.index]))
+
+
+def transform_filter(m: int, backward: bool):
+    """A function (w, inputs, u, plane) for use in kernels: G w G' of a vector of filters in NumPy's order.
+
+    w [input channel][tap], of which there are ``inputs``; written one vector a plane.  ``backward``: the filters turned
+    by 180 degrees.
+    """
+    matrix, taps = transforms(m, TAPS).filters, TAPS * TAPS
+
+    @intrinsic
+    def transform(typingctx, w, inputs, u, plane):
+        def codegen(context, builder, signature, arguments):
+            w, inputs, u, plane = arguments
+            number = w.type.pointee
+            vector = ir.VectorType(number, LANES)
+            # the last filters of a row are read from a place of their own: those beyond are not ours
+            room = cgutils.alloca_once(builder, number, taps * LANES)
+            few = builder.icmp_signed("<", inputs, ir.Constant(I64, LANES))
+            with builder.if_then(few, likely=False):
+                _copy(builder, w, room, builder.mul(inputs, ir.Constant(I64, taps)))
+            w = builder.select(few, room, w)
+            lines = [
+                vector_load(builder, builder.gep(w, [ir.Constant(I64, i * LANES)]), vector) for i in range(taps)
+            ]
+
+            # the tap t of all filters is a lane or two of each line
+            order = [taps - 1 - t if backward else t for t in range(taps)]
+            found = [_collect(builder, lines, [divmod(t + taps * i, LANES) for i in range(LANES)]) for t in order]
+            results = apply_twice(builder, matrix, [found[i * TAPS : (i + 1) * TAPS] for i in range(TAPS)])
+            for i, value in enumerate(value for line in results for value in line):
+                vector_store(builder, value, _place(builder, u, (i, plane)))
+            return context.get_dummy_value()
+
+        return types.void(w, types.int64, u, types.int64), codegen
 
     return transform
 
@@ -171,19 +224,46 @@ def writer(m: int, images: bool, activation: str | None, bias: bool):
 
 
 def weights_writer(m: int):
-    """A function (p, row, column, taps, w, inputs) for use in kernels: G' P G of up to a vector of input channels.
+    """A function (p, row, column, w, inputs) for use in kernels: G' P G of up to a vector of input channels.
 
-    ``taps``: room for the 9 vectors of a filter's taps.  w (inputs, 3, 3).
+    w [input channel][tap], of which there are ``inputs``.
     """
-    side = m + TAPS - 1
-    transform = transform_tile(transposed(transforms(m, TAPS).filters))
+    side, taps = m + TAPS - 1, TAPS * TAPS
+    matrix = transposed(transforms(m, TAPS).filters)
 
-    @inline
-    def write(p, row, column, taps, w, inputs):
-        transform(p, row, column, taps, LANES, 0, side, 0, side)
-        for i in range(min(LANES, inputs)):
-            for t in range(TAPS * TAPS):
-                w[i * TAPS * TAPS + t] = taps[t * LANES + i]
+    @intrinsic
+    def write(typingctx, p, row, column, w, inputs):
+        def codegen(context, builder, signature, arguments):
+            p, row, column, w, inputs = arguments
+            number = w.type.pointee
+            vector = ir.VectorType(number, LANES)
+            values = [
+                [vector_load(builder, _place(builder, p, (i, row), (j, column)), vector) for j in range(side)]
+                for i in range(side)
+            ]
+            found = [value for line in apply_twice(builder, matrix, values) for value in line]
+            # numbers that follow each other are the taps of a filter, which lie in one lane
+            places = [divmod(i, taps) for i in range(taps * LANES)]
+            lines = [
+                _collect(builder, found, [(tap, lane) for lane, tap in places[i : i + LANES]])
+                for i in range(0, taps * LANES, LANES)
+            ]
+
+            def put(target):
+                for i, line in enumerate(lines):
+                    vector_store(builder, line, builder.gep(target, [ir.Constant(I64, i * LANES)]))
+
+            few = builder.icmp_signed("<", inputs, ir.Constant(I64, LANES))
+            with builder.if_else(few, likely=False) as (cut, whole):
+                with whole:
+                    put(w)
+                with cut:  # by a place of our own: numbers beyond the row are others'
+                    room = cgutils.alloca_once(builder, number, taps * LANES)
+                    put(room)
+                    _copy(builder, room, w, builder.mul(inputs, ir.Constant(I64, taps)))
+            return context.get_dummy_value()
+
+        return types.void(p, types.int64, types.int64, w, types.int64), codegen
 
     return write
 
@@ -206,10 +286,10 @@ class Grid(NamedTuple):
 
 
 class FilterLines(NamedTuple):
-    """A filter as the transforms read it: ``lines`` of ``vectors``.
+    """A filter of channels in lanes as the transforms read it: ``lines`` of ``vectors``.
 
-    A line holds all input channels for an output channel, or with channels in lanes the reverse.  ``strides``: the
-    first number, and the distances of lines, rows and columns of taps; ``vector``: that of a line's vectors.
+    A line holds all channels of the result for one that is summed.  ``strides``: the first number, and the distances of
+    lines, rows and columns of taps; ``vector``: that of a line's vectors.
     """
 
     lines: int
@@ -218,11 +298,10 @@ class FilterLines(NamedTuple):
     vector: int
 
     @classmethod
-    def of(cls, w: Buffer, lanes: int, transposed: bool) -> "FilterLines":
+    def of(cls, w: Buffer, transposed: bool) -> "FilterLines":
         """The filter w of a forward pass or, ``transposed``, of an input gradient: turned by 180 degrees."""
-        _, row, column, depth, output, _ = filter_strides(w, lanes, transposed=transposed)
-        lines, width = w.shape[:2] if lanes > 1 or transposed else w.shape[1::-1]
-        line, vector = (TAPS * TAPS * width, LANES) if lanes > 1 else (depth, output)
+        _, row, column, line, vector, _ = filter_strides(w, 1, transposed=transposed)
+        lines, width = w.shape[:2] if transposed else w.shape[1::-1]
         strides = (0, line, row, column)
         if transposed:  # from the last tap backwards
             strides = ((TAPS - 1) * (row + column), line, -row, -column)

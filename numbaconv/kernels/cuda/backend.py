@@ -5,7 +5,7 @@ import math
 
 from ..lowering import BATCH, FILTER_TRANSPOSED, FILTERS, PLAIN, Backend
 from .conv import takes_addend
-from .lowering import LOWERINGS, Program, buffer_for
+from .lowering import CANDIDATES, LOWERINGS, Program, buffer_for
 from .reorder import copy_step, reorder_step, zero_step
 
 
@@ -20,9 +20,9 @@ def form(shape: tuple[int, ...], layout: str, lanes: int) -> tuple[str, int]:
     return layout, 1
 
 
-def cuda(precision: str = "fp32", wgmma: bool = False) -> Backend:
-    """The backend with matrix products of a precision; ``wgmma``: see ``Program``."""
-    program = functools.partial(Program, precision=precision, wgmma=wgmma)
+def cuda(precision: str = "fp32", candidate: str = CANDIDATES[0]) -> Backend:
+    """The backend with matrix products of a precision; ``candidate``: see ``Program``."""
+    program = functools.partial(Program, precision=precision, candidate=candidate)
     buffers = functools.partial(buffer_for, precision=precision)
     return Backend(
         "cuda", LOWERINGS, program, buffers, lambda batch: 1, form, reorder_step, copy_step, zero_step, takes_addend

@@ -11,7 +11,8 @@ A kernel is a factory that takes compile-time constants (dtype, tile, activation
         return loop
 
 Arguments are annotated as on the CPU (``kernels/annotations.py``): pointers, 32-bit integers (``int``), float32
-(``float``), and tuples of integers (``Ints``), which the driver passes as so many integers.  Pointers come first.
+(``float``), and tuples of integers (``Ints``), which the driver passes as so many integers.  Pointers come first,
+tensor maps (``TENSOR_MAP``) behind them.
 Python functions that a kernel calls are compiled as device functions.  The function itself stays plain Python: the
 emulator runs it as it is.
 
@@ -36,13 +37,13 @@ from numba.cuda.compiler import compile_cuda
 from numba.cuda.dispatcher import CUDADispatcher
 
 from .. import factory
-from ..annotations import FLOAT32, FLOAT64, INT32, INT64, UINT8, Ints, Pointer
+from ..annotations import FLOAT32, FLOAT64, INT32, INT64, TENSOR_MAP, UINT8, Ints, Pointer
 from ..cache import cache_folder, digest_for, load_or_compile
 from .intrinsics import I32
 
 __all__ = [
     "Block", "Cubin", "FLOAT32", "FLOAT64", "INT32", "INT64", "Ints", "Kernel", "NUMBERS", "Pointer", "Specialised",
-    "UINT8", "block", "compiled_now", "kernel",
+    "TENSOR_MAP", "UINT8", "block", "compiled_now", "kernel",
 ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from ..convolution import FORWARD, INPUT, WEIGHTS, Convolution
 from ..cpu.geometry import taps_at
 from ..elementwise import homes_of
+from . import tma
 from .compiler import FLOAT32, Pointer, block, kernel
 from .depthwise import depthwise_step, depthwise_weight_parts, is_depthwise, serves, serves_weights
 from .implicit_gemm import (
@@ -63,9 +64,9 @@ OPERAND_COST = 24
 THREADS = 256
 
 
-def tiles_for(kind: str, wgmma: bool) -> list[Tile]:
+def tiles_for(kind: str, candidate: str) -> list[Tile]:
     """The tiles that forward passes and input gradients choose from."""
-    if wgmma and kind != "fp32":
+    if candidate != "mma" and kind != "fp32":
         return [
             Tile(kind, rows, columns, MMA_ROWS, columns, stages, resident, wgmma=True)
             for rows, columns, stages, resident in WARPGROUP_TILES
@@ -155,32 +156,40 @@ def correlate_step(c: Convolution) -> None:
     table = phase_table(c)
     phases, rows = len(table), int(table[:, ROWS].max())
     kind = tile_kind(x.dtype, c.program.precision)
-    tile = choose_tile(tiles_for(kind, c.program.wgmma), rows, columns, phases * c.groups)
+    tile = choose_tile(tiles_for(kind, c.program.candidate), rows, columns, phases * c.groups)
     (out_d, in_d, *_), (out_h, in_h, *_), (out_w, in_w, *_) = dimensions
     _, filter_h, filter_w = c.filter_size
     tap_step = [d[4] for d in dimensions]
     w_tap = filter_pitch(c)
     w_row = math.prod(c.filter_size) * w_tap
     w_group = depth if c.transposed else columns * w_row
+    constants = {
+        "result": y.dtype.name, "tile": tuple(tile), "width": store_width(columns, y.channels),
+        "activation": c.activation, "bias": c.bias is not None, "addend": c.addend is not None,
+        "homes": homes_of([(c.activation, ())]) if c.activation else (),
+    }  # fmt: skip
+    blocks = ceil_div(rows, tile.rows) * ceil_div(columns, tile.columns)
+    # Without a bias, an addend or pairs the operands are still there, and not read.
+    nothing = c.program.constant(np.zeros(1, np.float32))
+    operands = x, w, c.bias or nothing, c.addend or y
+    if c.program.candidate == "tma" and tile.wgmma and tma.serves(c):
+        boxes = tma.correlate_boxes(x.dtype, **constants)
+        c.program.launch(boxes, blocks, operands, (y,), tma.maps_and_sizes(c, tile), flops=c.flops)
+        return
     made = correlate(
-        x.dtype, result=y.dtype.name, tile=tuple(tile), vector=copy_width(x.dtype.itemsize, depth, x.channels),
-        width=store_width(columns, y.channels), volume=in_d > 1 or out_d > 1 or c.filter_size[0] > 1,
-        phased=phases > 1, masked=c.pairs is None and math.prod(c.filter_size) <= MASK_BITS,
-        gathered=c.pairs is not None, activation=c.activation,
-        bias=c.bias is not None, addend=c.addend is not None,
-        homes=homes_of([(c.activation, ())]) if c.activation else (),
+        x.dtype, vector=copy_width(x.dtype.itemsize, depth, x.channels),
+        volume=in_d > 1 or out_d > 1 or c.filter_size[0] > 1, phased=phases > 1,
+        masked=c.pairs is None and math.prod(c.filter_size) <= MASK_BITS, gathered=c.pairs is not None, **constants,
     )  # fmt: skip
-    constants = (
+    sizes = (
         phases, depth, columns, x.channels, y.channels, in_d, in_h, in_w,
         *(d[5] for d in dimensions), *(d[6] for d in dimensions),
         w_group, w_row, tap_step[0] * filter_h * filter_w * w_tap, tap_step[1] * filter_w * w_tap, tap_step[2] * w_tap,
         out_d, out_h, out_w, *(d[3] for d in dimensions),
     )  # fmt: skip
-    grid = (ceil_div(rows, tile.rows) * ceil_div(columns, tile.columns), phases * c.groups)
-    # Without a bias, an addend or pairs the operands are still there, and not read.
-    nothing, phase = c.program.constant(np.zeros(1, np.float32)), c.program.constant(table)
-    inputs = (x, w, c.bias or nothing, c.addend or y, phase, c.pairs or phase)
-    c.program.launch(made, grid, inputs, (y,), constants, flops=c.flops)
+    phase = c.program.constant(table)
+    inputs = (*operands, phase, c.pairs or phase)
+    c.program.launch(made, (blocks, phases * c.groups), inputs, (y,), sizes, flops=c.flops)
 
 
 # ------------------------------------------------------------------------------------------ weight gradient

@@ -15,7 +15,7 @@ import numpy as np
 from cuda.bindings import driver as cu
 
 from ..dependencies import dependencies
-from ..device import Address, DeviceError, Launch
+from ..device import Address, DeviceArray, DeviceError, Launch, TensorMap
 from .compiler import Cubin, Specialised
 
 #: Free memory that is not given back to the driver.
@@ -140,11 +140,19 @@ class Gpu:
 
     def _prepared(self, launch: Launch) -> _Prepared:
         block = launch.kernel.block
-        words = [_word(argument) for argument in launch.arguments]
+        words = [_word(self._placed(argument, launch)) for argument in launch.arguments]
         addresses = (ctypes.c_void_p * len(words))(*map(ctypes.addressof, words))
         kept = (words, addresses)
         where = ctypes.addressof(addresses)
         return _Prepared(self._function(launch.kernel), launch.grid, block.threads, block.shared, where, kept)
+
+    def _placed(self, argument: Any, launch: Launch) -> Any:
+        """An argument of a launch; a tensor map as an array on the device, where kernels read it."""
+        if not isinstance(argument, TensorMap):
+            return argument
+        operand = launch.arguments[argument.operand]
+        assert isinstance(operand, Address)
+        return DeviceArray.of(self, _encoded(argument, operand.value))
 
     def _function(self, kernel: Specialised) -> Any:
         cubin = self.compilable(kernel)
@@ -207,8 +215,44 @@ class _Recording:
         self._has_run = True
 
 
+class _PlacedMap(ctypes.c_uint64):
+    """The address of a tensor map; ``array`` keeps its memory."""
+
+    array: DeviceArray
+
+
 def _word(argument: Any) -> Any:
     """An argument as the kernel takes it: an address of 64 bits, an integer or a number of 32."""
     if isinstance(argument, Address):
         return ctypes.c_uint64(argument.value)
+    if isinstance(argument, DeviceArray):
+        word = _PlacedMap(argument.address)
+        word.array = argument
+        return word
     return ctypes.c_float(argument) if isinstance(argument, float) else ctypes.c_int32(argument)
+
+
+#: Names of the driver's for what elements of an operand are; uint16 holds bf16.
+_MAP_TYPES = {"float32": "FLOAT32", "float16": "FLOAT16", "uint16": "BFLOAT16"}
+
+
+def _encoded(which: TensorMap, address: int) -> np.ndarray:
+    """The 128 bytes that the hardware reads of a tensor map."""
+    kind = getattr(cu.CUtensorMapDataType, f"CU_TENSOR_MAP_DATA_TYPE_{_MAP_TYPES[which.dtype.name]}")
+    pitches = np.cumprod(which.sizes[:-1]) * which.dtype.itemsize  # bytes; the innermost one is not told
+    sizes = [cu.cuuint64_t(size) for size in which.sizes]
+    start = kind, len(sizes), address, sizes, [cu.cuuint64_t(int(pitch)) for pitch in pitches]
+    modes = (
+        cu.CUtensorMapInterleave.CU_TENSOR_MAP_INTERLEAVE_NONE,
+        cu.CUtensorMapSwizzle.CU_TENSOR_MAP_SWIZZLE_128B,
+        cu.CUtensorMapL2promotion.CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+        cu.CUtensorMapFloatOOBfill.CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+    )
+    if which.corners is None:
+        box = [cu.cuuint32_t(count) for count in which.box]
+        made = _checked(cu.cuTensorMapEncodeTiled(*start, box, [cu.cuuint32_t(1)] * len(sizes), *modes))
+    else:
+        first, last = map(list, which.corners)
+        steps = [cu.cuuint32_t(step) for step in (1, *which.steps, 1)]
+        made = _checked(cu.cuTensorMapEncodeIm2col(*start, first, last, *which.box, steps, *modes))
+    return np.array([int(word) for word in made.opaque], np.uint64)

@@ -14,6 +14,8 @@ What goes wrong on a GPU now and then goes wrong here always, as a ``Fault``:
 - shared memory read that no one has written, or that another warp wrote, or overwritten that another warp has read,
   without a barrier in between; a copy of ``copy_async`` read before ``copy_wait``, or by another thread before a
   barrier;
+- a copy of a box read by a warp that has not waited for its phase, or asked for while a warp may still read what is in
+  its place; an mbarrier that nobody will ever leave, or that more arrive at than it takes, or that was not fenced;
 - ways of threads of one block that part.
 
 Bank conflicts are no faults.  They are counted, as wavefronts beyond the one that every phase of an access needs.
@@ -30,6 +32,8 @@ from typing import Any
 import numpy as np
 
 from ..annotations import Ints
+from ..device import TensorMap
+from .arrivals import CHUNK, MAX_BARRIERS, ROW, SWIZZLED, Clocks, Mbarrier, box, pixels, swizzled
 from .intrinsics import MMA_DEPTH, Instruction
 
 WARP = 32
@@ -48,6 +52,7 @@ _BANKS = 128
 
 #: Shared memory is kept and watched in units of the smallest element.
 _UNIT = 2
+_CHUNK_UNITS = CHUNK // _UNIT
 
 
 class Fault(Exception):
@@ -113,6 +118,16 @@ class Pointer:
         if (first % count).any():
             raise Fault(f"index {first[first % count != 0][0]} of a vector of {count} is not aligned")
         return first[:, None] + np.arange(count)
+
+
+class Map:
+    """What a kernel gets for a tensor map: with its operand's numbers."""
+
+    def __init__(self, which: TensorMap, array: np.ndarray) -> None:
+        if array.size < math.prod(which.sizes):
+            raise Fault(f"a tensor map of {which.sizes} is outside an array of {array.size}")
+        self.which, self.values = which, array.reshape(-1)
+        self.row_bytes = which.box[0] * array.itemsize
 
 
 class Registers:
@@ -184,15 +199,19 @@ class _SharedMemory:
         self.was_read = np.full(units, -1, np.int32)
         self.reader = np.zeros(units, np.int32)
         self.in_flight = np.zeros(units, bool)
+        # of copies of boxes: the clock that counts them and its time (no clock: another write); when warps last read
+        self.clocks = Clocks(threads // WARP)
+        self.box_clock, self.box_time = np.full(units, -1, np.int16), np.zeros(units, np.int32)
+        self.read_at: np.ndarray | None = None  # (chunks, warps), from the first box on
 
-    def units(self, address: np.ndarray, size: int) -> np.ndarray:
-        """Positions of ``size`` bytes a thread."""
+    def units(self, address: np.ndarray, size: int, threads: slice = slice(None)) -> np.ndarray:
+        """Positions of ``size`` bytes a thread, of these threads."""
         first = address.astype(np.int64) - SHARED_BASE
         if (first < 0).any() or (first + size > self.size).any():
             raise Fault(f"an address is outside the {self.size} bytes of shared memory")
         if (first % size).any():
             raise Fault(f"an address of shared memory is not a multiple of {size}")
-        return (first // _UNIT + self.base)[:, None] + np.arange(size // _UNIT)
+        return (first // _UNIT + self.base[threads])[:, None] + np.arange(size // _UNIT)
 
     def check_overwrite(self, units: np.ndarray, live: Any = slice(None)) -> None:
         warp = self.warp[live][:, None]
@@ -209,12 +228,44 @@ class _SharedMemory:
         self.check_overwrite(units)
         self.values[units] = data
         self.written[units], self.writer[units] = self.epoch, self.warp[:, None]
+        self.box_clock[units] = -1
 
     def arrive(self, units: np.ndarray, data: np.ndarray) -> None:
         """An asynchronous copy is over: its own thread sees it now, all others after a barrier."""
         self.in_flight[units] = False
         self.values[units] = data
         self.written[units], self.writer[units] = self.epoch, -1 - self.thread[:, None]
+        self.box_clock[units] = -1
+
+    def check_box(self, units: np.ndarray, warp: int) -> None:
+        """A warp asks for a copy to these units of all blocks."""
+        if self.read_at is None:
+            self.read_at = np.zeros((-(-len(self.values) // _CHUNK_UNITS), self.clocks.warps), np.int32)
+        known = self.clocks.known[warp]
+        if self.in_flight[units].any():
+            raise Fault("a box is copied to shared memory that a copy is on its way to")
+        if (self.read_at[np.unique(units // _CHUNK_UNITS)] > known[: self.clocks.warps]).any():
+            raise Fault("a box is copied over what a warp may still read: nobody waited for it")
+        # of this epoch, and not by a box
+        now = (self.written[units] == self.epoch) & (self.box_clock[units] < 0)
+        read_now = (self.was_read[units] == self.epoch) & (self.box_clock[units] < 0)
+        if now.any() or read_now.any():
+            raise Fault("a box is copied over what threads write or read: no barrier in between")
+
+    def arrive_box(self, units: np.ndarray, data: np.ndarray, clock: int, time: int) -> None:
+        self.in_flight[units] = False
+        self.values[units] = data
+        self.written[units] = 0  # by nobody of this epoch
+        self.box_clock[units], self.box_time[units] = clock, time
+
+    def _read_boxes(self, units: np.ndarray) -> None:
+        """Check that warps know of the boxes that they read, and note when they did."""
+        warp = self.warp % self.clocks.warps
+        clock = self.box_clock[units]
+        if ((clock >= 0) & (self.box_time[units] > self.clocks.known[warp[:, None], clock])).any():
+            raise Fault("a box is read by a warp that has not waited for its phase")
+        assert self.read_at is not None
+        self.read_at[units[:, ::_CHUNK_UNITS] // _CHUNK_UNITS, warp[:, None]] = self.clocks.now()[warp][:, None]
 
     def read(self, address: np.ndarray, size: int, collective: bool = False) -> np.ndarray:
         """Units (threads, size / 2); ``collective``: a warp's lanes read for each other (ldmatrix)."""
@@ -228,6 +279,8 @@ class _SharedMemory:
         foreign = np.where(writer < 0, (writer != own) | collective, writer != self.warp[:, None])
         if (now & foreign).any():
             raise Fault("shared memory is read that another thread wrote: no barrier in between")
+        if self.read_at is not None:
+            self._read_boxes(units)
         self.was_read[units], self.reader[units] = self.epoch, self.warp[:, None]
         return self.values[units]
 
@@ -252,6 +305,9 @@ class Machine:
         self._group: list[tuple[np.ndarray, np.ndarray]] = []  # copies since the last commit
         self._groups: list[list[tuple[np.ndarray, np.ndarray]]] = []
         self._unfenced = False  # copies have arrived since the last proxy_fence
+        self._mbarriers: dict[int, Mbarrier] = {}
+        self._unfenced_mbarriers = False
+        self._acquired: set[int] = set()  # tensor maps
 
     @staticmethod
     def _lanes(values: Any) -> Lanes:
@@ -312,6 +368,7 @@ class Machine:
 
     def barrier(self) -> None:
         self.memory.epoch += 1
+        self.memory.clocks.meet()
 
     def shuffle_xor(self, x: Any, mask: Any) -> Lanes:
         return self._lanes(self._numbers(x).reshape(-1, WARP)[:, np.arange(WARP) ^ int(mask)].reshape(-1))
@@ -434,6 +491,112 @@ class Machine:
             for units, data in self._groups.pop(0):
                 self.memory.arrive(units, data)
 
+    # -------------------------------------------------------------------------------- copies of boxes
+
+    def _live(self, condition: Any) -> np.ndarray:
+        """The threads of a block for which a condition holds, the same in all blocks."""
+        live = self._each(condition).reshape(-1, self.block)
+        if (live != live[0]).any():
+            raise Divergence("blocks take different ways")
+        return np.flatnonzero(live[0])
+
+    def _mbarrier(self, address: Any) -> Mbarrier:
+        found = self._mbarriers.get(int(address))
+        if found is None:
+            raise Fault("there is no mbarrier at this address")
+        if found.made_at == self.memory.epoch:
+            raise Fault("an mbarrier is used that another thread has made: no barrier in between")
+        if self._unfenced_mbarriers:
+            raise Fault("an mbarrier is used that was made without mbarrier_fence behind it")
+        return found
+
+    def mbarrier_init_if(self, condition: Any, address: Any, count: Any) -> None:
+        live, place, clocks = self._live(condition), int(address), self.memory.clocks
+        if len(live) != 1:
+            raise Fault(f"an mbarrier is made by {len(live)} threads")
+        units = self.memory.units(self._each(address), 8)
+        if place in self._mbarriers or len(self._mbarriers) == MAX_BARRIERS:
+            raise Fault("there is an mbarrier at this address already, or there are too many")
+        self.memory.in_flight[units] = True  # nobody reads or writes it but by its own instructions
+        clock = clocks.warps + len(self._mbarriers)
+        self._mbarriers[place] = Mbarrier(int(count), clock, self.memory.epoch, clocks.known.shape[1])
+        self._unfenced_mbarriers = True
+
+    def mbarrier_fence(self) -> None:
+        self._unfenced_mbarriers = False
+
+    def mbarrier_arrive_if(self, condition: Any, address: Any) -> None:
+        self.mbarrier_expect_if(condition, address, 0)
+
+    def mbarrier_expect_if(self, condition: Any, address: Any, size: Any) -> None:
+        live = self._live(condition)
+        if not len(live):
+            return
+        barrier = self._mbarrier(address)
+        if len(live) > barrier.missing:
+            raise Fault("more threads arrive at an mbarrier than a phase takes")
+        barrier.missing -= len(live)
+        barrier.bytes += int(size) * len(live)
+        barrier.told = np.maximum(barrier.told, self.memory.clocks.tell(np.unique(live // WARP)))
+        barrier.end_phase()
+
+    def mbarrier_wait_if(self, condition: Any, address: Any, parity: Any) -> None:
+        live = self._live(condition)
+        if not len(live):
+            return
+        barrier, wanted = self._mbarrier(address), int(parity)
+        if barrier.phase % 2 == wanted:  # the phase goes on: its copies arrive
+            for number, (units, data, size) in enumerate(barrier.on_their_way):
+                time = barrier.copied - len(barrier.on_their_way) + number + 1
+                self.memory.arrive_box(units, data, barrier.copies_clock, time)
+                barrier.bytes -= size
+            barrier.on_their_way.clear()
+            barrier.told[barrier.copies_clock] = barrier.copied
+            barrier.end_phase()
+        if barrier.phase % 2 == wanted:
+            missing = f"{barrier.missing} arrivals and {barrier.bytes} bytes are missing"
+            raise Fault(f"an mbarrier is waited for that nobody will ever leave: {missing}")
+        self.memory.clocks.learn(np.unique(live // WARP), barrier.known)
+
+    def map_acquire_if(self, condition: Any, which: Map) -> None:
+        if len(self._live(condition)):
+            self._acquired.add(id(which))
+
+    def copy_box_if(self, condition: Any, address: Any, which: Map, mbarrier: Any, *corner: Any) -> None:
+        self._copy_rows(condition, address, which, mbarrier, corner, lambda at: box(which.which, which.values, at))
+
+    def copy_pixels_if(self, condition: Any, address: Any, which: Map, mbarrier: Any, *first: Any) -> None:
+        def rows(at: list[np.ndarray]) -> np.ndarray:
+            found = pixels(which.which, which.values, at[:4], at[4:])
+            if found is None:
+                raise Fault("a copy of pixels begins at a place that is none of the map's")
+            return found
+
+        self._copy_rows(condition, address, which, mbarrier, first, rows)
+
+    def _copy_rows(
+        self, condition: Any, address: Any, which: Map, mbarrier: Any, at: Sequence[Any], rows: Callable[..., Any]
+    ) -> None:
+        live = self._live(condition)
+        if not len(live):
+            return
+        if len(live) > 1:
+            raise Fault(f"{len(live)} threads ask for the copy of a box")
+        if id(which) not in self._acquired:
+            raise Fault("a tensor map is used without map_acquire_if")
+        if which.row_bytes != ROW or int(address) % SWIZZLED:
+            raise Fault(f"a box has no rows of {ROW} bytes, or its address is no multiple of {SWIZZLED}")
+        threads = slice(live[0], None, self.block)
+        data = swizzled(rows([self._each(v)[threads].astype(np.int64) for v in at]))
+        barrier, size = self._mbarrier(mbarrier), data.shape[1] * _UNIT
+        first = self.memory.units(self._each(address)[threads], _UNIT, threads)
+        self.memory.units(self._each(address)[threads] + (size - _UNIT), _UNIT, threads)
+        units = first + np.arange(data.shape[1])
+        self.memory.check_box(units, live[0] // WARP)
+        self.memory.in_flight[units] = True
+        barrier.copied += 1
+        barrier.on_their_way.append((units, data, size))
+
     # -------------------------------------------------------------------------------- matrix products
 
     def _matrices(self, name: str, address: Any) -> np.ndarray:
@@ -516,7 +679,7 @@ def _operands(words: np.ndarray, kind: str, rounded: bool = True) -> np.ndarray:
 
 
 def _as_passed(kernel: Callable[..., None], words: Sequence[Any]) -> list[Any]:
-    """A launch's arguments as the kernel takes them: pointers, 32-bit numbers, and tuples of these (``Ints``)."""
+    """A launch's arguments as the kernel takes them: pointers, maps, 32-bit numbers, and tuples of these (``Ints``)."""
     kinds = [parameter.annotation for parameter in inspect.signature(kernel).parameters.values()]
     takes = sum(kind.count if isinstance(kind, Ints) else 1 for kind in kinds)
     if takes != len(words):
@@ -529,6 +692,8 @@ def _as_passed(kernel: Callable[..., None], words: Sequence[Any]) -> list[Any]:
         word = next(rest)
         if isinstance(word, np.ndarray):
             return Pointer(word)
+        if isinstance(word, TensorMap):
+            return Map(word, words[word.operand])
         is_integer = isinstance(word, (int, np.integer))
         if kind is (float if is_integer else int):  # on a GPU the bits of one would be read as the other
             raise TypeError(f"{kernel.__qualname__}: {word!r} is passed for {kind.__name__}")
@@ -546,7 +711,8 @@ def launch(
 ) -> Report:
     """Run a kernel's Python function for every block of ``grid``, ``block`` threads each.
 
-    Arrays are passed as pointers, with bounds; integers and floats as 32-bit numbers.  ``shared`` counts bytes.
+    Arrays are passed as pointers, with bounds; tensor maps with their operands; integers and floats as 32-bit numbers.
+    ``shared`` counts bytes.
     """
     report = Report()
     arrays = [a for a in arguments if isinstance(a, np.ndarray)]

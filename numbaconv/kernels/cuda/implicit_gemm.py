@@ -12,6 +12,8 @@ pixels, which depend on the shapes alone, have partial sums of their own, which 
 every run.
 """
 
+from collections.abc import Callable
+
 from ..elementwise import FUNCTIONS
 from .compiler import FLOAT32, INT32, Pointer, block, kernel
 from .elementwise import translated
@@ -102,6 +104,41 @@ def make_store(tile: Tile, width: int, activation: str | None, bias: bool, adden
     return bias_of, store
 
 
+def make_results(
+    tile: Tile, spread: Callable, width: int, activation: str | None, bias: bool, addend: bool, pixel_of: Callable
+):
+    """Device function of the epilogue: sums to results, by way of shared memory, so that whole rows are written.
+
+    ``pixel_of(m, geometry)`` is the output pixel of row m; ``geometry`` is for it alone.
+    """
+    bias_of, store = make_store(tile, width, activation, bias, addend)
+    pitch = tile.sums_pitch
+    across = tile.columns // width  # threads along a row of results
+    row_step = tile.threads // across
+    store_passes = tile.rows // row_step
+
+    def write_results(
+        sums, ring, first_row, first_column, all_rows, columns, first_channel, bias_at, addend_at, y, y_pitch, geometry
+    ):
+        barrier()
+        spread(sums, ring)
+        barrier()
+        t = thread()
+        row, column = t // across, (t % across) * width
+        inside = first_column + column < columns
+        channel = first_channel + first_column + column
+        biases = registers(width)
+        if bias:
+            bias_of(biases, inside, bias_at, channel)
+        for i in range(store_passes):
+            m = first_row + row + i * row_step
+            at = ring + ((row + i * row_step) * pitch + column * 4)
+            pixel = pixel_of(m, geometry)
+            store(inside & (m < all_rows), at, biases, addend_at, y, pixel * y_pitch + channel)
+
+    return write_results
+
+
 # ------------------------------------------------------------------------------------------ forward and input gradient
 
 
@@ -120,18 +157,29 @@ def correlate(T, result, tile, vector, width, volume, phased, masked, gathered, 
     multiply, spread = make_tile(tile, by_row=False)
     place = make_place(tile, by_row=False)
     copy = make_copy(vector * tile.itemsize)
-    bias_of, store = make_store(tile, width, activation, bias, addend)
     rows, tile_columns, stage_depth, chunk_size = tile.rows, tile.columns, tile.depth, tile.chunk
     ahead, left_bytes, stage_bytes = tile.stages - 1, tile.left_bytes, tile.stage_bytes
-    in_flight, sums_count, pitch = tile.stages - 2, tile.sums, tile.sums_pitch
+    in_flight, sums_count = tile.stages - 2, tile.sums
     chunks = ROW_BYTES // CHUNK_BYTES
     line_step = tile.threads // chunks  # rows that all threads together copy
     left_copies, right_copies = rows // line_step, tile_columns // line_step
     pieces, piece_bytes = chunk_size // vector, vector * tile.itemsize
     wgmma = tile.wgmma
-    across = tile_columns // width  # threads along a row of results
-    row_step = tile.threads // across
-    store_passes = rows // row_step
+
+    def pixel_of(m, geometry):
+        """The output pixel of a row of the phase."""
+        table, phase, size_d, size_h, size_w, out_d, out_h, out_w, step_d, step_h, step_w = geometry
+        if not phased:
+            return m
+        q, left = m % size_w, m // size_w
+        p, left = left % size_h, left // size_h
+        p, q = p * step_h + read(table, phase + FIRST + 1), q * step_w + read(table, phase + FIRST + 2)
+        if volume:
+            d, left = left % size_d, left // size_d
+            left = left * out_d + d * step_d + read(table, phase + FIRST)
+        return (left * out_h + p) * out_w + q
+
+    write_results = make_results(tile, spread, width, activation, bias, addend, pixel_of)
 
     @block(tile.threads, tile.resident, tile.shared_bytes, "a" if wgmma else "")
     def loop(
@@ -270,30 +318,13 @@ def correlate(T, result, tile, vector, width, volume, phased, masked, gathered, 
                     reading = where(reading == ahead, 0, reading + 1)
                 step += 1
 
-            # -------- sums to results, by way of shared memory: whole rows are written at once
             copy_wait(0)
-            barrier()
-            spread(sums, ring)
-            barrier()
-            row, column = t // across, (t % across) * width
-            inside = first_column + column < columns
-            channel = group * columns + first_column + column
-            biases = registers(width)
-            if bias:
-                bias_of(biases, inside, bias_at, channel)
-            for i in range(store_passes):
-                m = first_row + row + i * row_step
-                pixel = m
-                if phased:
-                    q, left = m % size_w, m // size_w
-                    p, left = left % size_h, left // size_h
-                    p, q = p * step_h + read(table, phase + FIRST + 1), q * step_w + read(table, phase + FIRST + 2)
-                    if volume:
-                        d, left = left % size_d, left // size_d
-                        left = left * out_d + d * step_d + read(table, phase + FIRST)
-                    pixel = (left * out_h + p) * out_w + q
-                at = ring + ((row + i * row_step) * pitch + column * 4)
-                store(inside & (m < all_rows), at, biases, addend_at, y, pixel * y_pitch + channel)
+            geometry = table, phase, size_d, size_h, size_w, out_d, out_h, out_w, step_d, step_h, step_w
+            first_channel = group * columns
+            write_results(
+                sums, ring, first_row, first_column, all_rows, columns, first_channel,
+                bias_at, addend_at, y, y_pitch, geometry,
+            )  # fmt: skip
 
     return loop
 

@@ -152,7 +152,11 @@ def instruction(define: Callable) -> Instruction:
     return made
 
 
-_CONSTRAINTS = {I32: "r", U32: "r", F32: "f", types.uint16: "h", types.uint64: "l", types.int64: "l"}
+#: What a kernel gets for a ``TensorMap``: where the driver has put it.
+MAP = types.CPointer(types.uint8)
+
+_CONSTRAINTS = {I32: "r", U32: "r", BOOL: "r", F32: "f", types.uint16: "h", types.uint64: "l", types.int64: "l"}
+_CONSTRAINTS[MAP] = "l"
 _LLVM = {I32: _i32, U32: _i32, types.int32: _i32, F32: _f32, types.uint16: _i16, types.uint64: _i64, types.int64: _i64}
 
 
@@ -197,7 +201,7 @@ def _ptx(name: str, doc: str, text: str, takes: Sequence[Any], gives: Sequence[A
     def define(arguments: tuple) -> tuple:
         def codegen(context, builder, sig, args):
             cast = [
-                _to_i32(builder, kind, value) if wanted in (I32, U32) else value
+                _to_i32(builder, kind, value) if wanted in (I32, U32, BOOL) else value
                 for wanted, kind, value in zip(takes, sig.args, args, strict=True)
             ]
             pairs = [(_CONSTRAINTS[wanted], value) for wanted, value in zip(takes, cast, strict=True)]
@@ -697,6 +701,85 @@ def copy_wait(typing, count):
         return context.get_dummy_value()
 
     return types.void(count), codegen
+
+
+# ------------------------------------------------------------------------------------------------ copies of boxes (TMA)
+
+# A thread copies a whole box of an operand, which a ``TensorMap`` describes, and a barrier in shared memory counts its
+# bytes (sm_90).  Such an mbarrier has phases: one ends when as many threads as it was made for have arrived and all
+# bytes that they announced are there.  Whoever waits says whether the phase it waits for is an even or an odd one.
+
+
+def _if(condition: str, text: str) -> str:
+    """PTX that is done where an argument is not 0."""
+    return f"{{ .reg .pred p; setp.ne.b32 p, {condition}, 0; {text} }}"
+
+
+mbarrier_init_if = _ptx(
+    "mbarrier_init_if",
+    "Where the condition holds, make the 8 bytes at an address an mbarrier whose phases take ``count`` arrivals.\n\n"
+    "The others, and copies, may use it after ``mbarrier_fence`` by the same thread and a barrier.",
+    _if("$0", "@p mbarrier.init.shared::cta.b64 [$1], $2;"),
+    (BOOL, I32, I32),
+)
+mbarrier_fence = _ptx(
+    "mbarrier_fence",
+    "Let copies see the mbarriers that this thread has made.",
+    "fence.mbarrier_init.release.cluster;",
+    (),
+)
+mbarrier_arrive_if = _ptx(
+    "mbarrier_arrive_if",
+    "Where the condition holds, arrive at the mbarrier at an address.",
+    _if("$0", "@p mbarrier.arrive.shared::cta.b64 _, [$1];"),
+    (BOOL, I32),
+)
+mbarrier_expect_if = _ptx(
+    "mbarrier_expect_if",
+    "As ``mbarrier_arrive_if``, and announce so many bytes, for which the phase waits, too.",
+    _if("$0", "@p mbarrier.arrive.expect_tx.shared::cta.b64 _, [$1], $2;"),
+    (BOOL, I32, I32),
+)
+mbarrier_wait_if = _ptx(
+    "mbarrier_wait_if",
+    "Where the condition holds, wait for the end of the phase of this parity (0 for the first, third ...).\n\n"
+    "A new mbarrier counts as one whose last phase was odd.",
+    "{ .reg .pred p, done; setp.eq.b32 p, $0, 0; AGAIN: @p bra DONE; "
+    "mbarrier.try_wait.parity.shared::cta.b64 done, [$1], $2; @done bra DONE; bra AGAIN; DONE: }",
+    (BOOL, I32, I32),
+)
+map_acquire_if = _ptx(
+    "map_acquire_if",
+    "Where the condition holds, see the tensor map that the host has written: before a thread's first copy by it.",
+    _if("$0", "@p fence.proxy.tensormap::generic.acquire.gpu [$1], 128;"),
+    (BOOL, MAP),
+)
+copy_box_if = _ptx(
+    "copy_box_if",
+    "Where the condition holds, copy a box of three dimensions to an address, from element x of row y of plane z on.\n"
+    "\n"
+    "Rows are 128 bytes, the address a multiple of 1024; chunk c of row r goes to c ^ (r % 8).  Outside the operand is "
+    "zero.  The mbarrier counts the bytes.  Arguments: condition, address, map, mbarrier, x, y, z.",
+    _if(
+        "$0",
+        "@p cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes "
+        "[$1], [$2, {$4, $5, $6}], [$3];",
+    ),
+    (BOOL, I32, MAP, I32, I32, I32, I32),
+)
+copy_pixels_if = _ptx(
+    "copy_pixels_if",
+    "As ``copy_box_if``: channels from c on of the pixels that a tap of a filter meets, a row each (im2col).\n\n"
+    "The first one is where the tap (right, down) meets image n if the first tap is at column w and row h; others "
+    "follow as the map says.  Arguments: condition, address, map, mbarrier, c, w, h, n, right, down.",
+    _if(
+        "$0",
+        ".reg .b16 right, down; cvt.u16.u32 right, $8; cvt.u16.u32 down, $9; "
+        "@p cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes "
+        "[$1], [$2, {$4, $5, $6, $7}], [$3], {right, down};",
+    ),
+    (BOOL, I32, MAP, I32, I32, I32, I32, I32, I32, I32),
+)
 
 
 # ------------------------------------------------------------------------------------------------ matrix products

@@ -15,24 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from ..lowering import (
-    BATCH,
-    FILTER,
-    FILTER_LINES,
-    FILTER_LINES_TRANSPOSED,
-    FILTER_TRANSPOSED,
-    FILTERS,
-    PLAIN,
-    SAME,
-    Buffer,
-    Lowerings,
-    ceil_div,
-)
+from ..lowering import BATCH, FILTER, FILTER_TRANSPOSED, FILTERS, PLAIN, SAME, Buffer, Lowerings, ceil_div
 from .compiler import NUMBERS, Specialised
 
 __all__ = [
-    "BATCH", "Buffer", "FILTER", "FILTERS", "FILTER_LINES", "FILTER_LINES_TRANSPOSED", "FILTER_TRANSPOSED",
-    "LOWERINGS", "OPERANDS", "PLAIN", "Program", "SAME", "Step", "buffer_for", "ceil_div", "lowering", "shared_layout",
+    "BATCH", "Buffer", "CANDIDATES", "FILTER", "FILTERS", "FILTER_TRANSPOSED", "LOWERINGS", "OPERANDS", "PLAIN", "Program",
+    "SAME", "Step", "buffer_for", "ceil_div", "lowering", "shared_layout",
 ]  # fmt: skip
 
 
@@ -47,6 +35,10 @@ OPERANDS: dict[str, np.dtype] = {
 
 
 FLOAT32 = np.dtype(np.float32)
+
+#: By what forward passes and input gradients are calculated: each warp's tensor core instructions, or on sm_90
+#: those of warpgroups, fed by threads or, where the hardware can gather what a pass reads (``tma.py``), by it.
+CANDIDATES = ("mma", "wgmma", "tma")
 
 
 def buffer_for(
@@ -81,13 +73,13 @@ class Step:
 class Program:
     """Steps in the order in which they were lowered; what depends on bound arrays only is ``frozen`` or not.
 
-    ``precision`` is that of matrix products: a key of ``OPERANDS``.  ``wgmma`` has convolutions use warpgroups' matrix
-    instructions (sm_90 alone).
+    ``precision`` is that of matrix products: a key of ``OPERANDS``.  ``candidate``, one of ``CANDIDATES``, says by what
+    convolutions are calculated.
     """
 
     frozen: bool = False
     precision: str = "fp32"
-    wgmma: bool = False
+    candidate: str = CANDIDATES[0]
     steps: list[Step] = field(default_factory=list)
     label: str = ""
     _made: dict[Hashable, Buffer] = field(default_factory=dict)
