@@ -2,13 +2,16 @@
 
 import math
 
+import numpy as np
 from numba import from_dtype
 
 from .compiler import inline
 from .counter import share_at, stream_of, word_at
 from .geometry import three
-from .lowering import PLAIN, lowering
+from .lowering import PLAIN, ceil_div, lowering
 from .native import INT32, INT64, Ints, Pointer, kernel
+from .target import LANES
+from .vector import at, bits, integers_of, load, pick, store_first, where
 
 
 @inline
@@ -63,18 +66,31 @@ def starts(T, samples, shuffled):
 
 @kernel
 def pool(T, overlapping, volumes):
-    """The largest number of every window and where it stands; a unit is a plane (of volumes: all its images)."""
+    """The largest number of every window and where it stands; a unit is a plane (of volumes: all its images).
+
+    Windows of a row are walked together, a lane each; ``columns`` has room for where they begin, in whole vectors, and
+    behind that for how wide they are.
+    """
 
     def loop(
-        begin, end, block: int, first: int, x: Pointer, begins: INT64, y: Pointer, indices: INT32,
+        begin, end, block: int, first: int, x: Pointer, begins: INT64, y: Pointer, indices: INT32, columns: INT64,
         size: Ints(3), windows: Ints(3), kernel_size: Ints(3), total: int,
     ):  # fmt: skip
         rows_at = windows[0] + 1 if volumes else 0
         columns_at = rows_at + windows[1] + 1
+        room = (windows[2] + LANES - 1) // LANES * LANES
         pixels = size[0] * size[1] * size[2]
         for plane in range(begin, end):
-            table = plane * total
+            table, image = plane * total, at(x, plane * pixels)
             to = plane * windows[0] * windows[1] * windows[2]
+            widest = kernel_size[2]
+            for ow in range(room):
+                start = begins[table + columns_at + min(ow, windows[2] - 1)]
+                width = kernel_size[2]
+                if not overlapping:
+                    width = begins[table + columns_at + min(ow, windows[2] - 1) + 1] - start
+                    widest = max(widest, width)
+                columns[ow], columns[room + ow] = start, width
             for od in range(windows[0]):
                 d_begin, d_end = 0, 1
                 if volumes:
@@ -83,21 +99,24 @@ def pool(T, overlapping, volumes):
                 for oh in range(windows[1]):
                     h_begin = begins[table + rows_at + oh]
                     h_end = h_begin + kernel_size[1] if overlapping else begins[table + rows_at + oh + 1]
-                    for ow in range(windows[2]):
-                        w_begin = begins[table + columns_at + ow]
-                        w_end = w_begin + kernel_size[2] if overlapping else begins[table + columns_at + ow + 1]
-                        place = (d_begin * size[1] + h_begin) * size[2] + w_begin
-                        top = x[plane * pixels + place]
+                    for ow in range(0, windows[2], LANES):
+                        start = (d_begin * size[1] + h_begin) * size[2]
+                        top = pick(at(image, start), columns, ow, size[2])
+                        offset = integers_of(bits(top), load(columns, ow))
+                        width = integers_of(offset, load(columns, room + ow))
+                        place = offset + start
                         for d in range(d_begin, d_end):
                             for h in range(h_begin, h_end):
                                 row = (d * size[1] + h) * size[2]
-                                for w in range(w_begin, w_end):
-                                    v = x[plane * pixels + row + w]
-                                    better = (v > top) | ((v != v) & (top == top))  # no branch: nothing foretells it
-                                    top, place = v if better else top, row + w if better else place
-                        y[to] = top
-                        indices[to] = place
-                        to += 1
+                                for w in range(widest):
+                                    v = pick(at(image, row + w), columns, ow, size[2] - w)
+                                    better = (v > top) | ((v != v) & (top == top))
+                                    if not overlapping:
+                                        better = better & (width > w)
+                                    top, place = where(better, v, top), where(better, offset + (row + w), place)
+                        store_first(y, to, top, windows[2] - ow)
+                        store_first(indices, to, integers_of(indices, place), windows[2] - ow)
+                        to += min(LANES, windows[2] - ow)
 
     return loop
 
@@ -125,4 +144,5 @@ def lower_fractional_max_pool(program, node, inputs, outputs):
     step = pool(y.dtype, overlapping=kernel_size is not None, volumes=len(x.spatial) == 3)
     kernel_size = three(kernel_size or (0,) * len(x.spatial), 1)
     constants = (*three(x.spatial, 1), *three(y.spatial, 1), *kernel_size, inputs[1].shape[2])
-    program.step(step, inputs, outputs, constants, math.prod(x.shape[:2]))
+    columns = program.per_thread(np.dtype(np.int64), 2 * ceil_div(y.spatial[-1], LANES) * LANES)
+    program.step(step, inputs, (*outputs, columns), constants, math.prod(x.shape[:2]))

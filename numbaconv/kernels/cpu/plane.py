@@ -6,22 +6,27 @@ are, and are walked together.
 
 from .lowering import BATCH, SAME, lowering
 from .native import INT32, INT64, Pointer, kernel
-from .vector import at
+from .target import LANES
+from .vector import at, fetch, pick, store
 
 _INDICES = {"int32": INT32, "int64": INT64}
 
 
 @kernel
 def scatter(T, index, add, in_lanes):
-    """Values at (``add``: added at) their places, zeros elsewhere; a unit is a plane of ``planes``."""
+    """Values at (``add``: added at) their places, zeros elsewhere; a unit is a plane of ``planes``.
+
+    In NumPy's order so many planes are ``sharing`` their places.
+    """
     kind = _INDICES[index]
 
     def in_turn(
         begin, end, block: int, first: int, values: Pointer, indices: kind, out: Pointer,
-        count: int, pixels: int, planes: int,
+        count: int, pixels: int, planes: int, sharing: int,
     ):  # fmt: skip
         for plane in range(begin, end):
-            given, places, found = at(values, plane * count), at(indices, plane * count), at(out, plane * pixels)
+            given, found = at(values, plane * count), at(out, plane * pixels)
+            places = at(indices, plane // sharing * count)
             for i in range(pixels):
                 found[i] = 0.0
             for i in range(count):
@@ -31,7 +36,7 @@ def scatter(T, index, add, in_lanes):
 
     def together(
         begin, end, block: int, first: int, values: Pointer, indices: kind, out: Pointer,
-        count: int, pixels: int, planes: int,
+        count: int, pixels: int, planes: int, sharing: int,
     ):  # fmt: skip
         for i in range(pixels):
             for plane in range(begin, end):
@@ -48,23 +53,33 @@ def scatter(T, index, add, in_lanes):
 
 @kernel
 def gather(T, index, in_lanes):
-    """What stands at places of planes; a unit is a plane of ``planes``."""
+    """What stands at places of planes; a unit is a plane of ``planes``, ``sharing`` as for ``scatter``."""
     kind = _INDICES[index]
 
     def in_turn(
-        begin, end, block: int, first: int, x: Pointer, indices: kind, y: Pointer, count: int, pixels: int, planes: int
-    ):
+        begin, end, block: int, first: int, x: Pointer, indices: kind, y: Pointer,
+        count: int, pixels: int, planes: int, sharing: int,
+    ):  # fmt: skip
         for plane in range(begin, end):
-            given, places, found = at(x, plane * pixels), at(indices, plane * count), at(y, plane * count)
-            for i in range(count):
+            given, found = at(x, plane * pixels), at(y, plane * count)
+            places = at(indices, plane // sharing * count)
+            whole = count // LANES * LANES
+            stretch = pixels * LANES // max(1, count)
+            for i in range(0, whole, LANES):
+                if sharing > 1:  # places in any order: the next plane comes into the cache from its first to its last
+                    for k in range(0, stretch, LANES):
+                        fetch(given, pixels + i // LANES * stretch + k)
+                store(found, i, pick(given, places, i, pixels))
+            for i in range(whole, count):
                 place = places[i]
                 inside = 0 <= place < pixels
                 v = given[place if inside else 0]
                 found[i] = v if inside else 0.0
 
     def together(
-        begin, end, block: int, first: int, x: Pointer, indices: kind, y: Pointer, count: int, pixels: int, planes: int
-    ):
+        begin, end, block: int, first: int, x: Pointer, indices: kind, y: Pointer,
+        count: int, pixels: int, planes: int, sharing: int,
+    ):  # fmt: skip
         for i in range(count):
             for plane in range(begin, end):
                 place = indices[i * planes + plane]
@@ -80,19 +95,28 @@ def _planes(buffer) -> int:
     return buffer.channels * (buffer.lanes if buffer.layout == BATCH else buffer.shape[0])
 
 
+def scatter_step(program, values, indices, out, add: bool, sharing: int = 1) -> None:
+    """Append the step that puts values to (``add``: adds them at) their places in ``out``."""
+    in_lanes = out.layout == BATCH
+    step = scatter(out.dtype, index=str(indices.dtype), add=add, in_lanes=in_lanes)
+    constants = (values.pixels, out.pixels, _planes(out), sharing)
+    program.step(step, (values, indices), (out,), constants, _planes(out))
+
+
+def gather_step(program, x, indices, y, sharing: int = 1) -> None:
+    """Append the step that takes ``y`` from places in ``x``."""
+    step = gather(y.dtype, index=str(indices.dtype), in_lanes=y.layout == BATCH)
+    program.step(step, (x, indices), (y,), (y.pixels, x.pixels, _planes(y), sharing), _planes(y))
+
+
 @lowering("plane_put", "plane_add", inputs=(SAME,), outputs=(SAME,))
 def lower_scatter(program, node, inputs, outputs):
-    (values, indices), out = inputs, outputs[0]
-    add, in_lanes = node.op.name == "plane_add", out.layout == BATCH
-    step = scatter(out.dtype, index=str(indices.dtype), add=add, in_lanes=in_lanes)
-    program.step(step, inputs, outputs, (values.pixels, out.pixels, _planes(out)), _planes(out))
+    scatter_step(program, *inputs, *outputs, add=node.op.name == "plane_add")
 
 
 @lowering("plane_pick", inputs=(SAME,), outputs=(SAME,))
 def lower_gather(program, node, inputs, outputs):
-    (x, indices), y = inputs, outputs[0]
-    step = gather(y.dtype, index=str(indices.dtype), in_lanes=y.layout == BATCH)
-    program.step(step, inputs, outputs, (y.pixels, x.pixels, _planes(y)), _planes(y))
+    gather_step(program, *inputs, *outputs)
 
 
 WIDEN_UNIT = 1024  # indices that one unit makes wide

@@ -15,7 +15,7 @@ from .geometry import three
 from .lowering import BATCH, Buffer, ceil_div, lowering
 from .math import exp, log
 from .native import FLOAT64, INT32, INT64, Ints, Pointer, kernel
-from .plane import scatter
+from .plane import scatter_step
 from .resample import ABREAST, Matrix, piece_of, pieces_of, resample_step, row_of, rows_of, tables_of, transposed
 from .target import LANES
 from .vector import bits, integers_of, load, load_first, splat, sqrt, store, store_first, where
@@ -425,11 +425,10 @@ def lower_max_pool(program, node, inputs, outputs):
 @lowering("max_pool_grad", inputs=(BATCH,), outputs=(BATCH,))
 def lower_max_pool_grad(program, node, inputs, outputs):
     g, out = inputs[0], outputs[0]
-    line = g.channels * g.lanes
     if out.pixels >= FEW_WINDOWS * g.pixels:
-        step = scatter(g.dtype, index="int32", add=True, in_lanes=True)
-        program.step(step, inputs, outputs, (g.pixels, out.pixels, line), line)
+        scatter_step(program, *inputs, *outputs, add=True)
         return
+    line = g.channels * g.lanes
     matrices = Windows(node.attrs, out.spatial, g.spatial).transposed()
     sizes = (*map(len, matrices), *three(g.spatial, 1))
     pieces, piece = pieces_of(line, sizes[0] * sizes[1], 1)

@@ -1,22 +1,38 @@
 """Sampling at any places: along each dimension a place gives a few taps (place, weight, slope); samples are products.
 
-Channels lie in vectors, whatever the layout (see ``turn.rows_of``).
+Channels lie in vectors, whatever the layout (see ``turn.rows_of``).  The one nearest pixel is instead taken from planes
+in NumPy's order, one pass over memory: there are no products for which to bring channels together.
 """
-
-import math
 
 import numpy as np
 
 from .compiler import inline
 from .geometry import three
-from .lowering import BATCH, PLAIN, Buffer, lowering
-from .native import INT64, Ints, Pointer, kernel
+from .lowering import BATCH, PLAIN, Buffer, ceil_div, lowering
+from .native import INT32, INT64, Ints, Pointer, kernel
+from .plane import gather_step, scatter_step
 from .sampling import clear, gather, product_sum, scatter
+from .shape import zero_step
+from .target import LANES
 from .turn import put_back, rows_for, rows_of
-from .vector import at
+from .vector import (
+    absolute,
+    at,
+    first_lanes,
+    floor,
+    integers_of,
+    load_first,
+    maximum,
+    minimum,
+    nearest,
+    splat,
+    store_first,
+    to_integer,
+    where,
+)
 
 #: Taps of a sample along a dimension.
-TAPS = {"nearest": 1, "bilinear": 2, "bicubic": 4}
+TAPS = {"bilinear": 2, "bicubic": 4}
 
 #: Places farther away lie outside: whole numbers of this size are exact.
 FAR = 2.0**30
@@ -25,13 +41,16 @@ FAR = 2.0**30
 @inline
 def _cubic(t):
     """Keys' weight at distance t, and its derivative (a = -0.75)."""
-    a, s = -0.75, abs(t)
-    sign = 1.0 if t >= 0.0 else -1.0
-    if s <= 1.0:
-        return ((a + 2.0) * s - (a + 3.0)) * s * s + 1.0, (3.0 * (a + 2.0) * s - 2.0 * (a + 3.0)) * s * sign
-    if s < 2.0:
-        return ((s - 5.0) * s + 8.0) * s * a - 4.0 * a, ((3.0 * s - 10.0) * s + 8.0) * a * sign
-    return 0.0, 0.0
+    a, s = -0.75, absolute(t)
+    sign = where(t >= 0.0, splat(t, 1.0), -1.0)
+    weight = ((a + 2.0) * s - (a + 3.0)) * s * s + 1.0
+    slope = (3.0 * (a + 2.0) * s - 2.0 * (a + 3.0)) * s * sign
+    far_weight = ((s - 5.0) * s + 8.0) * s * a - 4.0 * a
+    far_slope = ((3.0 * s - 10.0) * s + 8.0) * a * sign
+    return (
+        where(s <= 1.0, weight, where(s < 2.0, far_weight, 0.0)),
+        where(s <= 1.0, slope, where(s < 2.0, far_slope, 0.0)),
+    )
 
 
 @inline
@@ -39,73 +58,86 @@ def _reflected(v, low, high):
     """A place brought between low and high by reflection there, and the sign of the way it then moves."""
     span = high - low
     if span <= 0.0:
-        return 0.0, 0.0
-    v, sign = v - low, 1.0
-    if v < 0.0:
-        v, sign = -v, -1.0
-    turns = math.floor(v / span)
-    rest = v - turns * span
-    if turns == 2.0 * math.floor(0.5 * turns):
-        return rest + low, sign
-    return span - rest + low, -sign
+        return splat(v, 0.0), splat(v, 0.0)
+    sign = where(v < low, splat(v, -1.0), 1.0)
+    way = absolute(v - low)
+    turns = floor(way / span)
+    rest = way - turns * span
+    even = turns == 2.0 * floor(0.5 * turns)
+    return where(even, rest + low, span - rest + low), where(even, sign, -sign)
 
 
 @inline
 def _padded(v, size, options):
     """A place in pixels brought inside, and its derivative."""
     reflects, zeros, align_corners = options
-    sign = 1.0
+    sign = splat(v, 1.0)
     if reflects:
-        if align_corners:
-            v, sign = _reflected(v, 0.0, size - 1.0)
-        else:
-            v, sign = _reflected(v, -0.5, size - 0.5)
-    if not zeros and not 0.0 < v < size - 1.0:
-        return min(max(v, 0.0), size - 1.0), 0.0
+        edge = 0.0 if align_corners else 0.5
+        v, sign = _reflected(v, -edge, size - 1.0 + edge)
+    if not zeros:
+        inside = (v > 0.0) & (v < size - 1.0)
+        v, sign = minimum(size - 1.0, maximum(0.0, v)), where(inside, sign, 0.0)
     return v, sign
+
+
+@inline
+def _in_pixels(coordinate, size, options):
+    """A coordinate (between -1 and 1 inside) as a place in pixels, and its derivative."""
+    reflects, _, align_corners = options
+    scale = 0.5 * (size - 1.0 if align_corners else size * 1.0)
+    v = (where(coordinate == coordinate, coordinate, -1.0) + 1.0) * scale - (0.0 if align_corners else 0.5)
+    return where((absolute(v) < FAR) | first_lanes(0 if reflects else LANES), v, 0.0), scale
+
+
+@inline
+def _number(place, size, near):
+    """A whole place as an integer; -1 where it lies outside, or is not ``near``."""
+    return to_integer(where(near & (place >= 0.0) & (place < size * 1.0), place, -1.0))
+
+
+@inline
+def _coordinates(grid, dimensions, samples, row):
+    """Every ``dimensions``-th number."""
+    for p in range(samples):
+        row[p] = grid[p * dimensions]
 
 
 def _make_table(mode):
     """A function that writes the taps of samples along one dimension, each to a row of its own."""
-    taps, cubic, nearest = TAPS[mode], mode == "bicubic", mode == "nearest"
+    taps, cubic = TAPS[mode], mode == "bicubic"
 
     @inline
-    def tap(coordinate, size, options, k):
+    def tap(v, scale, size, options, k):
         """Place, weight and slope of the k-th tap; the place is -1 where nothing is read."""
-        reflects, _, align_corners = options
-        if coordinate != coordinate:
-            coordinate = -1.0
-        scale = 0.5 * (size - 1.0 if align_corners else size * 1.0)
-        v = (coordinate + 1.0) * scale - (0.0 if align_corners else 0.5)
-        if reflects and not -FAR < v < FAR:
-            v = 0.0
-        if not cubic:
-            v, sign = _padded(v, size, options)
-            scale *= sign
-        near = -FAR < v < FAR
-        v = v if near else -1.0
-        low = math.floor(v)
-        if nearest:
-            place, weight, slope = math.floor(v + 0.5), 1.0, 0.0
-            if v + 0.5 == place and place % 2 != 0:  # ties go to the even one
-                place -= 1
-        elif cubic:
-            place = low + k - 1
+        near = absolute(v) < FAR
+        v = where(near, v, -1.0)
+        low = floor(v)
+        place = low + (k - 1.0 if cubic else k * 1.0)
+        if cubic:
             weight, slope = _cubic(v - place)
-            place, slope = math.floor(_padded(place + 0.0, size, options)[0] + 0.5), slope * scale
-        else:
-            place, weight, slope = low + k, v - low, scale
-            if k == 0:
-                weight, slope = 1.0 - weight, -scale
-        return place if near and 0 <= place < size else -1, weight, slope
+            return _number(nearest(_padded(place, size, options)[0]), size, near), weight, slope * scale
+        if k == 0:
+            return _number(place, size, near), 1.0 - (v - low), -scale
+        return _number(place, size, near), v - low, scale
 
     @inline
     def table(grid, dimensions, samples, size, options, places, weights, slopes):
         """Of ``samples`` coordinates, ``dimensions`` apart."""
-        for k in range(taps):
-            for p in range(samples):
+        _coordinates(grid, dimensions, samples, slopes)  # until slopes are known
+        for p in range(0, samples, LANES):
+            left = samples - p
+            v, factor = _in_pixels(load_first(slopes, p, left), size, options)
+            scale = splat(v, factor)
+            if not cubic:
+                v, sign = _padded(v, size, options)
+                scale = scale * sign
+            for k in range(taps):
                 to = k * samples + p
-                places[to], weights[to], slopes[to] = tap(grid[p * dimensions], size, options, k)
+                place, weight, slope = tap(v, scale, size, options, k)
+                store_first(places, to, integers_of(places, place), left)
+                store_first(weights, to, weight, left)
+                store_first(slopes, to, slope, left)
 
     return table
 
@@ -164,7 +196,7 @@ def grid_sample(T, mode, volume):
 def grid_sample_grads(T, mode, volume):
     """Gradients of x and grid; a unit is an image, whose gradient one thread adds up."""
     tables, taps, dimensions = _make_tables(mode, volume), TAPS[mode], 3 if volume else 2
-    depth, smooth = taps if volume else 1, mode != "nearest"
+    depth = taps if volume else 1
 
     def loop(
         begin, end, block: int, first: int, g: Pointer, x: Pointer, grid: Pointer,
@@ -190,16 +222,44 @@ def grid_sample_grads(T, mode, volume):
                             if (places[d] | places[h] | places[w]) >= 0:
                                 o = ((places[d] * sizes[1] + places[h]) * sizes[2] + places[w]) * xs[0]
                                 scatter(gp, o, weights[d] * weights[h] * weights[w], channels, target)
-                                if smooth:
-                                    product = product_sum(gp, source, o, channels)
-                                    by_z += product * slopes[d] * weights[h] * weights[w]
-                                    by_y += product * weights[d] * slopes[h] * weights[w]
-                                    by_w += product * weights[d] * weights[h] * slopes[w]
+                                product = product_sum(gp, source, o, channels)
+                                by_z += product * slopes[d] * weights[h] * weights[w]
+                                by_y += product * weights[d] * slopes[h] * weights[w]
+                                by_w += product * weights[d] * weights[h] * slopes[w]
                 by_grid[sample], by_grid[sample + 1] = by_w, by_y
                 if volume:
                     by_grid[sample + 2] = by_z
 
     return loop
+
+
+@kernel
+def nearest_pixels(T, volume):
+    """The number of the pixel nearest to each place, -1 outside; a unit is ``NEAREST_UNIT`` samples."""
+    dimensions = 3 if volume else 2
+
+    def loop(
+        begin, end, block: int, first: int, grid: Pointer, pixels: INT32, row: Pointer,
+        samples: int, sizes: Ints(3), options: Ints(3),
+    ):  # fmt: skip
+        for unit in range(begin, end):
+            start = unit * NEAREST_UNIT
+            count = min(NEAREST_UNIT, samples - start)
+            for axis in range(3 - dimensions, 3):
+                size = sizes[axis]
+                _coordinates(at(grid, start * dimensions + 2 - axis), dimensions, count, row)
+                for p in range(0, count, LANES):
+                    v = _padded(_in_pixels(load_first(row, p, count - p), size, options)[0], size, options)[0]
+                    place = integers_of(pixels, _number(nearest(v), size, absolute(v) < FAR))
+                    if axis > 3 - dimensions:
+                        line = load_first(pixels, start + p, count - p)
+                        place = where((line < 0) | (place < 0), -1, line * size + place)
+                    store_first(pixels, start + p, place, count - p)
+
+    return loop
+
+
+NEAREST_UNIT = 16 * LANES
 
 
 def _options(attrs) -> tuple[bool, ...]:
@@ -219,10 +279,27 @@ def _rows_and_columns(y: Buffer) -> tuple[int, int]:
     return y.pixels // columns if columns else 0, columns
 
 
-@lowering("grid_sample", inputs=(BATCH, PLAIN), outputs=(BATCH,))
+def _nearest_step(program, node, x: Buffer, grid: Buffer) -> Buffer:
+    """Append the step that finds the pixel of ``x`` nearest to each place."""
+    pixels = program.whole(np.dtype(np.int32), grid.elements // len(x.spatial))
+    step = nearest_pixels(x.dtype, volume=len(x.spatial) == 3)
+    constants = (pixels.elements, *three(x.spatial, 1), *_options(node.attrs))
+    row = program.per_thread(x.dtype, NEAREST_UNIT)
+    program.step(step, (grid,), (pixels, row), constants, ceil_div(pixels.elements, NEAREST_UNIT))
+    return pixels
+
+
+def _layout(node) -> str:
+    return PLAIN if node.attrs["mode"] == "nearest" else BATCH
+
+
+@lowering("grid_sample", inputs=lambda node: (_layout(node), PLAIN), outputs=lambda node: (_layout(node),))
 def lower_grid_sample(program, node, inputs, outputs):
     x, grid = inputs
     y, mode = outputs[0], node.attrs["mode"]
+    if mode == "nearest":
+        gather_step(program, x, _nearest_step(program, node, x, grid), y, sharing=x.channels)
+        return
     source, target = rows_of(program, x), rows_for(program, y)
     rows, columns = _rows_and_columns(y)
     constants = (
@@ -239,11 +316,19 @@ def lower_grid_sample(program, node, inputs, outputs):
     put_back(program, target, y)
 
 
-@lowering("grid_sample_grads", inputs=(BATCH, BATCH, PLAIN), outputs=(BATCH, PLAIN))
+@lowering(
+    "grid_sample_grads",
+    inputs=lambda node: (_layout(node), _layout(node), PLAIN),
+    outputs=lambda node: (_layout(node), PLAIN),
+)
 def lower_grid_sample_grads(program, node, inputs, outputs):
     g, x, grid = inputs
     by_x, by_grid = outputs
     mode = node.attrs["mode"]
+    if mode == "nearest":
+        scatter_step(program, g, _nearest_step(program, node, x, grid), by_x, add=True, sharing=x.channels)
+        zero_step(program, by_grid)
+        return
     source, grad, target = rows_of(program, x), rows_of(program, g), rows_for(program, by_x)
     rows, columns = _rows_and_columns(g)
     constants = (
