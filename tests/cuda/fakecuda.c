@@ -171,6 +171,7 @@ static void *found(const char *name) {
 }
 static int absent(void) { return NOT_FOUND; }
 int cuGetProcAddress_v2(const char *name, void **function, int version, uint64_t flags, int *status) {
+    if (!strcmp(name, "cuGetProcAddress")) name = "cuGetProcAddress_v2";
     if (!strcmp(name, "cuGraphInstantiateWithFlags")) name = "cuGraphInstantiate";
     if (!strcmp(name, "cuGraphAddKernelNode")) name = "cuGraphAddKernelNode_v2";
     *function = found(name);

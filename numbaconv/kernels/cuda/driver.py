@@ -6,6 +6,7 @@ second time becomes a CUDA graph.
 """
 
 import ctypes
+import functools
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -237,22 +238,45 @@ _MAP_TYPES = {"float32": "FLOAT32", "float16": "FLOAT16", "uint16": "BFLOAT16"}
 
 
 def _encoded(which: TensorMap, address: int) -> np.ndarray:
-    """The 128 bytes that the hardware reads of a tensor map."""
+    """The 128 bytes that the hardware reads of a tensor map.
+
+    The encoders want them to begin at a multiple of 64 bytes, which the memory of cuda.bindings' own objects does only
+    by chance: so they are called with memory of ours.
+    """
+    room = np.zeros(24, np.uint64)
+    begin = -room.ctypes.data % 64 // 8
+    made = room[begin : begin + 16]
     kind = getattr(cu.CUtensorMapDataType, f"CU_TENSOR_MAP_DATA_TYPE_{_MAP_TYPES[which.dtype.name]}")
     pitches = np.cumprod(which.sizes[:-1]) * which.dtype.itemsize  # bytes; the innermost one is not told
-    sizes = [cu.cuuint64_t(size) for size in which.sizes]
-    start = kind, len(sizes), address, sizes, [cu.cuuint64_t(int(pitch)) for pitch in pitches]
+    start = (
+        ctypes.c_void_p(made.ctypes.data), int(kind), len(which.sizes), ctypes.c_void_p(address),
+        _row(ctypes.c_uint64, which.sizes), _row(ctypes.c_uint64, pitches),
+    )  # fmt: skip
     modes = (
-        cu.CUtensorMapInterleave.CU_TENSOR_MAP_INTERLEAVE_NONE,
-        cu.CUtensorMapSwizzle.CU_TENSOR_MAP_SWIZZLE_128B,
-        cu.CUtensorMapL2promotion.CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
-        cu.CUtensorMapFloatOOBfill.CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+        int(cu.CUtensorMapInterleave.CU_TENSOR_MAP_INTERLEAVE_NONE),
+        int(cu.CUtensorMapSwizzle.CU_TENSOR_MAP_SWIZZLE_128B),
+        int(cu.CUtensorMapL2promotion.CU_TENSOR_MAP_L2_PROMOTION_L2_128B),
+        int(cu.CUtensorMapFloatOOBfill.CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
     )
     if which.corners is None:
-        box = [cu.cuuint32_t(count) for count in which.box]
-        made = _checked(cu.cuTensorMapEncodeTiled(*start, box, [cu.cuuint32_t(1)] * len(sizes), *modes))
+        steps = [1] * len(which.sizes)
+        boxes = _row(ctypes.c_uint32, which.box), _row(ctypes.c_uint32, steps)
+        error = _function_of_driver("cuTensorMapEncodeTiled")(*start, *boxes, *modes)
     else:
-        first, last = map(list, which.corners)
-        steps = [cu.cuuint32_t(step) for step in (1, *which.steps, 1)]
-        made = _checked(cu.cuTensorMapEncodeIm2col(*start, first, last, *which.box, steps, *modes))
-    return np.array([int(word) for word in made.opaque], np.uint64)
+        first, last = (_row(ctypes.c_int32, corner) for corner in which.corners)
+        steps = _row(ctypes.c_uint32, (1, *which.steps, 1))
+        error = _function_of_driver("cuTensorMapEncodeIm2col")(*start, first, last, *which.box, steps, *modes)
+    _checked((cu.CUresult(error), None))
+    return made
+
+
+def _row(kind: Any, values: Any) -> Any:
+    """Numbers as an array of C."""
+    return (kind * len(values))(*map(int, values))
+
+
+@functools.cache
+def _function_of_driver(name: str) -> Any:
+    """A function of the driver (of CUDA 12 on) that gives an error code."""
+    address, _ = _checked(cu.cuGetProcAddress(name.encode(), 12000, cu.cuuint64_t(0)))
+    return ctypes.CFUNCTYPE(ctypes.c_int)(int(address))
