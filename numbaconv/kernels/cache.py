@@ -110,10 +110,16 @@ def _digest_of_sources(path: str) -> bytes:
 
 
 @functools.cache
+def _time_of_file(path: str) -> float:
+    """When a file was changed; 0 if that is in the future, by a clock that is wrong."""
+    changed = os.stat(path).st_mtime
+    return changed if changed <= time.time() else 0.0
+
+
+@functools.cache
 def _last_change(path: str) -> float:
-    """When one of a file's sources was changed last; those of the future, by a clock that is wrong, do not count."""
-    times = [os.stat(file).st_mtime for file in _sources(path)]
-    return max((t for t in times if t <= time.time()), default=0.0)
+    """When one of a file's sources was changed last."""
+    return max(map(_time_of_file, _sources(path)))
 
 
 def changed_since(path: str, moment: float) -> bool:

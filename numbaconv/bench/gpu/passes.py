@@ -50,7 +50,8 @@ def fast_items(
 
 def _item(prefix: str, measure: Callable, layer: ConvLayer, direction: str, precision: str, candidate: str) -> Item:
     def prepare(collector: Any) -> None:
-        is_offered(layer, direction, precision, candidate)
+        if is_offered(layer, direction, precision, candidate):
+            executable(layer, direction, Arrays.empty(layer), precision, candidate)
 
     def rows(session: Session) -> list[GpuRow]:
         if not is_offered(layer, direction, precision, candidate):
@@ -71,10 +72,14 @@ def has_candidate(direction: str, precision: str, candidate: str) -> bool:
 
 def is_offered(layer: ConvLayer, direction: str, precision: str, candidate: str) -> bool:
     """Whether a candidate can calculate a pass on the GPU at hand; warpgroups are Hopper's."""
-    if candidate != MMA and getattr(driver_for("cuda"), "architecture", "") != "sm_90":
+    if candidate == MMA:
+        return True
+    if getattr(driver_for("cuda"), "architecture", "") != "sm_90":
         return False
+    if candidate != TMA:
+        return True
     plan = executable(layer, direction, Arrays.empty(layer), precision, candidate).plan
-    return candidate != TMA or any("correlate_boxes" in step.kernel.label for step in plan.steps)
+    return any("correlate_boxes" in step.kernel.label for step in plan.steps)
 
 
 def executable(layer: ConvLayer, direction: str, arrays: Any, precision: str, candidate: str) -> DeviceExecutable:

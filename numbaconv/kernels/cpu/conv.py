@@ -15,7 +15,7 @@ from . import geometry
 from .activation import ACTIVATIONS
 from .algorithm import FORWARD, GENERAL, INPUT, WEIGHTS, Convolution, Offer, algorithm, append_steps
 from .compiler import inline
-from .filter import FilterStrides, filter_strides, laid_out
+from .filter import FilterStrides, laid_out
 from .frame import padded, worth_padding
 from .geometry import inside, taps_at
 from .lowering import BATCH, PLAIN, Buffer, ceil_div, lowering
@@ -327,8 +327,7 @@ def _correlate(c: Convolution) -> None:
     x, y, dimensions = c.x, c.y, c.dimensions
     if worth_padding(c):
         x, dimensions = padded(c)
-    w = laid_out(c.program, c.w, y.lanes, c.groups, c.transposed)
-    w_strides = filter_strides(w, y.lanes, c.groups, c.transposed)
+    w, w_strides = laid_out(c.program, c.w, y.lanes, c.groups, c.transposed)
     images = y.lanes > 1
     depth, outputs = x.channels // c.groups, y.channels // c.groups
     runs = _pixel_runs(dimensions[2])

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from .compiler import inline
-from .filter import filter_strides, laid_out
+from .filter import laid_out
 from .lowering import BATCH, PLAIN, ceil_div, lowering
 from .native import INT64, Ints, Pointer, kernel
 from .panel import choose_tile, make_outer, make_panel
@@ -242,8 +242,7 @@ def lower_deform_conv(program, node, inputs, outputs):
     mask = rest.pop(0) if masked else offset
     kernel_, taps = weight.shape[2:], math.prod(weight.shape[2:])
     groups = x.channels // weight.shape[1]
-    w = laid_out(program, weight, 1, groups)
-    strides = filter_strides(w, 1, groups)
+    w, strides = laid_out(program, weight, 1, groups)
     source, target = rows_of(program, x), rows_for(program, y)
     tile, vectors_of = _tile(x.dtype, taps * x.channels), ceil_div(y.channels // groups, LANES)
     depth = taps * weight.shape[1]
@@ -274,8 +273,7 @@ def lower_deform_conv_input_grads(program, node, inputs, outputs):
     by_x, by_offset, *by_mask = outputs
     kernel_, taps = weight.shape[2:], math.prod(weight.shape[2:])
     groups = x.channels // weight.shape[1]
-    w = laid_out(program, weight, 1, groups, transposed=True)
-    strides = filter_strides(w, 1, groups, transposed=True)
+    w, strides = laid_out(program, weight, 1, groups, transposed=True)
     source, grad, target = rows_of(program, x), rows_of(program, g), rows_for(program, by_x)
     tile, vectors_of = _tile(x.dtype, taps * x.channels), ceil_div(weight.shape[1], LANES)
     depth = g.channels // groups

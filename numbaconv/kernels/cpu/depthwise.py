@@ -332,7 +332,7 @@ def offer_windows(c: Convolution) -> Offer:
 def correlate(c: Convolution) -> None:
     """Append the step of a forward pass or input gradient."""
     x, y = c.x, c.y
-    w = laid_out(c.program, c.w, y.lanes, c.groups)  # in an input gradient, too: there is nothing to transpose
+    w, _ = laid_out(c.program, c.w, y.lanes, c.groups)  # in an input gradient, too: there is nothing to transpose
     planes, heights, widths = c.dimensions
     images = y.lanes > 1
     # Small windows: a pixel is a stream from memory, and a CPU follows only so many at a time.

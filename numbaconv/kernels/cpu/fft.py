@@ -21,7 +21,7 @@ import numpy as np
 from .activation import ACTIVATIONS
 from .algorithm import COUNTED, FORWARD, INPUT, WEIGHTS, Convolution, Offer, algorithm
 from .compiler import inline
-from .filter import filter_strides, laid_out
+from .filter import laid_out
 from .fourier import SIZES, inverse, join_rows, radices, roots, split_rows, transform
 from .lowering import Buffer, ceil_div
 from .native import INT64, Ints, Pointer, kernel
@@ -365,8 +365,8 @@ def _transform_image(c: Convolution, plan: Plan, x: Buffer, size, reach, padding
 
 def _transform_filters(c: Convolution, plan: Plan) -> tuple[Spectra, int, int]:
     """The same of all filters; also elements between channels that are summed and between those of the result."""
-    w, taps = laid_out(c.program, c.w, c.y.lanes, transposed=c.transposed), c.filter_size[1:]
-    _, row, column, depth, output, _ = filter_strides(w, c.y.lanes, transposed=c.transposed)
+    taps = c.filter_size[1:]
+    w, (_, row, column, depth, output, _) = laid_out(c.program, c.w, c.y.lanes, transposed=c.transposed)
     outputs, inputs = w.shape[:2]
     images = c.y.lanes > 1
     if images:

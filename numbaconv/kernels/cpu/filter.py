@@ -32,8 +32,8 @@ class FilterStrides(NamedTuple):
     group: int
 
 
-def filter_strides(w: Buffer, lanes: int, groups: int = 1, transposed: bool = False) -> FilterStrides:
-    """The strides of ``w``; ``transposed`` exchanges the roles of out and in (input gradient)."""
+def _strides(w: Buffer, lanes: int, groups: int, transposed: bool) -> FilterStrides:
+    """The strides of the form of ``w``; ``transposed`` exchanges the roles of out and in (input gradient)."""
     outputs, inputs = w.shape[:2]
     _, height, width = three(w.shape[2:], 1)
     taps = math.prod(w.shape[2:])
@@ -52,12 +52,14 @@ def filter_strides(w: Buffer, lanes: int, groups: int = 1, transposed: bool = Fa
     return FilterStrides(height * width * column, width * column, column, depth, output, group)
 
 
-def laid_out(program: Program, w: Buffer, lanes: int, groups: int = 1, transposed: bool = False) -> Buffer:
+def laid_out(
+    program: Program, w: Buffer, lanes: int, groups: int = 1, transposed: bool = False
+) -> tuple[Buffer, FilterStrides]:
     """The filter ``w`` as passes with so many ``lanes`` of images read it; each form is made once a program."""
     outputs, inputs = w.shape[:2]
-    taps = math.prod(w.shape[2:])
+    taps, strides = math.prod(w.shape[2:]), _strides(w, lanes, groups, transposed)
     if lanes > 1 and 1 in (inputs, taps):
-        return w  # one form is the other
+        return w, strides  # one form is the other
     key = (w, lanes, *((groups > 1, transposed) if lanes == 1 else ()))
     if key not in program.forms:
         vectors = inputs if transposed else outputs
@@ -67,7 +69,7 @@ def laid_out(program: Program, w: Buffer, lanes: int, groups: int = 1, transpose
         _reorder(program, w, form, groups, transposed)
         program.label = label
         program.forms[key] = form
-    return program.forms[key]
+    return program.forms[key], strides
 
 
 def _reorder(program: Program, w: Buffer, form: Buffer, groups: int, transposed: bool) -> None:

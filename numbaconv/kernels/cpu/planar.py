@@ -8,7 +8,7 @@ pixels of channels, which is the order of all lone images.
 from .activation import ACTIVATIONS
 from .algorithm import FORWARD, SPECIAL, Convolution, Offer, algorithm
 from .compiler import inline
-from .filter import filter_strides, laid_out
+from .filter import laid_out
 from .frame import padded
 from .geometry import ceil_div
 from .lowering import Buffer
@@ -16,7 +16,7 @@ from .native import Ints, Pointer, kernel
 from .shape import swap
 from .target import LANES
 from .tile import product, tiles_for
-from .vector import at, load, store
+from .vector import at, deal, load, store
 
 #: Making the planes of more input channels, which lie pixel by pixel in a lone image, would cost more than they save.
 MOST_INPUTS = 4
@@ -32,36 +32,34 @@ def correlate_planes(T, outputs, activation, bias):
     Sizes: planes, rows, columns of the output.  Strides of the input: plane, row of the result; plane, row, column of
     the filter, channel.  Of the filter: plane, row, column, channel; outputs follow each other.
     """
-    tile = product(outputs, VECTORS)
+    tile, turn = product(outputs, VECTORS), deal(outputs)
     act = ACTIVATIONS[activation] if activation else None
 
     @inline
     def finish(line, b, y, width, pitch):
         """Bias and activation of a row in lanes, and the row turned."""
-        for k in range(outputs):
-            for j in range(0, pitch, LANES):
+        for j in range(0, width, LANES):
+            for k in range(outputs):
                 v = load(line, k * pitch + j)
                 if bias:
                     v = v + b[k]
                 if activation:
                     v = act(v)
                 store(line, k * pitch + j, v)
-        for j in range(width):
-            for k in range(outputs):
-                y[j * outputs + k] = line[k * pitch + j]
+            turn(at(line, j), pitch, at(y, min(j, width - LANES) * outputs))
 
     def loop(
         begin, end, block: int, first: int, x: Pointer, w: Pointer, b: Pointer, y: Pointer, line: Pointer,
         sizes: Ints(3), moves: Ints(2), counts: Ints(4), xs: Ints(4), ws: Ints(4),
     ):  # fmt: skip
         width = sizes[2]
-        pitch = ceil_div(width, LANES) * LANES
+        pitch = ceil_div(width, VECTORS * LANES) * VECTORS * LANES
         for unit in range(begin, end):
             row = at(x, unit // sizes[1] * moves[0] + unit % sizes[1] * moves[1])
             for j in range(0, width, VECTORS * LANES):
-                # a vector beyond the row's end repeats pixels of the one before
+                # a vector that would pass the row's end begins earlier, and repeats pixels
                 left, right = min(j, width - LANES), min(j + LANES, width - LANES)
-                tile(w, at(row, left), at(line, left), counts, ws, xs, 1, right - left, pitch, right - left, 0)
+                tile(w, at(row, left), at(line, j), counts, ws, xs, 1, right - left, pitch, LANES, 0)
             finish(line, b, at(y, unit * width * outputs), width, pitch)
 
     return loop
@@ -83,10 +81,10 @@ def _correlate(c: Convolution) -> None:
     plane, row = inner[1] * inner[2], inner[2]
     if c.x.channels > 1:
         x = _planes(c, x, inner[0] * plane)
-    w = laid_out(c.program, c.w, c.y.lanes)
-    ws = filter_strides(w, c.y.lanes)
+    w, ws = laid_out(c.program, c.w, c.y.lanes)
     kernel_ = correlate_planes(c.y.dtype, outputs=c.y.channels, activation=c.activation, bias=c.bias is not None)
-    line = c.program.per_thread(c.y.dtype, c.y.channels * ceil_div(outer[2], LANES) * LANES)
+    vectors = ceil_div(outer[2], VECTORS * LANES) * VECTORS
+    line = c.program.per_thread(c.y.dtype, c.y.channels * vectors * LANES)
     constants = (
         *outer, c.stride[0] * plane, c.stride[1] * row, *c.filter_size, c.x.channels,
         c.dilation[0] * plane, c.dilation[1] * row, c.dilation[2], inner[0] * plane, *ws[:4],

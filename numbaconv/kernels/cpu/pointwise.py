@@ -14,7 +14,7 @@ import math
 from .activation import ACTIVATIONS
 from .algorithm import FORWARD, INPUT, SPECIAL, WEIGHTS, Convolution, Offer, algorithm
 from .compiler import inline
-from .filter import filter_strides, laid_out
+from .filter import laid_out
 from .geometry import three
 from .lowering import ceil_div
 from .native import Ints, Pointer, kernel
@@ -176,8 +176,8 @@ def _grid(picked, full, stride) -> tuple[int, ...]:
 
 def _multiply(c: Convolution, x, y, pixels: int) -> None:
     """Append the product of w and x, ``pixels`` of each."""
-    w, depth, outputs = laid_out(c.program, c.w, c.y.lanes), c.x.channels, c.y.channels
-    strides = filter_strides(w, c.y.lanes, transposed=c.transposed)
+    depth, outputs = c.x.channels, c.y.channels
+    w, strides = laid_out(c.program, c.w, c.y.lanes, transposed=c.transposed)
     packed = strides.output == 1 and w.elements >= PACKED_ELEMENTS
     rows, vectors = choose_tile(y.dtype.itemsize, LANES if packed else outputs, [(pixels, 1)], depth, cut_rows=True)
     each = LANES if packed else rows

@@ -2,17 +2,13 @@
 
 import math
 
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
-
 from ...ops.rearrange import MOST_DIMENSIONS
 from ..rearrange import permutation, reordered, strides_of
 from .lowering import BATCH, PLAIN, SAME, lowering
 from .native import Ints, Pointer, kernel
 from .runs import copy_run
 from .target import LANES
-from .vector import at, vector_load, vector_store
+from .vector import at, deal
 
 OUTER = MOST_DIMENSIONS - 1
 
@@ -22,34 +18,6 @@ LEAST_UNITS = 64
 
 #: So many rows of numbers are dealt out in turn as vectors.
 MOST_DEALT = 4
-
-
-def deal(rows: int):
-    """A function (x, x_row, y) for kernels: y[j rows + i] = x[i x_row + j] for ``rows`` vectors i."""
-
-    @intrinsic
-    def deal(typingctx, x, x_row, y):
-        def codegen(context, builder, signature, arguments):
-            x, x_row, y = arguments
-            vector, index = ir.VectorType(x.type.pointee, LANES), ir.VectorType(ir.IntType(32), LANES)
-            number = ir.IntType(64)
-            sources = [
-                vector_load(builder, builder.gep(x, [builder.mul(x_row, ir.Constant(number, i))]), vector)
-                for i in range(rows)
-            ]
-            for part in range(rows):
-                places = [divmod(part * LANES + lane, rows) for lane in range(LANES)]
-                value, order = sources[0], [j for j, _ in places]  # lanes that come from another row are replaced
-                for i in range(1, rows):
-                    order = [LANES + j if of == i else order[lane] for lane, (j, of) in enumerate(places)]
-                    value = builder.shuffle_vector(value, sources[i], ir.Constant(index, order))
-                    order = list(range(LANES))
-                vector_store(builder, value, builder.gep(y, [ir.Constant(number, part * LANES)]))
-            return context.get_dummy_value()
-
-        return types.void(x, types.int64, y), codegen
-
-    return deal
 
 
 @kernel

@@ -645,3 +645,36 @@ def transpose(typingctx, source, source_row, target, target_row):
         return context.get_dummy_value()
 
     return types.void(source, types.int64, target, types.int64), codegen
+
+
+def collect(builder, vectors, places):
+    """The vector whose lanes are those at ``places`` of ``vectors``: (vector, lane)."""
+    order = ir.VectorType(ir.IntType(32), LANES)
+    found = vectors[0]
+    for i, vector in enumerate(vectors):
+        lanes = [LANES + lane if of == i else kept for kept, (of, lane) in enumerate(places)]
+        found = builder.shuffle_vector(found, vector, ir.Constant(order, lanes))
+    return found
+
+
+def deal(rows: int):
+    """A function (x, x_row, y) for kernels: y[j rows + i] = x[i x_row + j] for ``rows`` vectors i."""
+
+    @intrinsic
+    def deal(typingctx, x, x_row, y):
+        def codegen(context, builder, signature, arguments):
+            x, x_row, y = arguments
+            vector, number = ir.VectorType(x.type.pointee, LANES), ir.IntType(64)
+            sources = [
+                vector_load(builder, builder.gep(x, [builder.mul(x_row, ir.Constant(number, i))]), vector)
+                for i in range(rows)
+            ]
+            for part in range(0, rows * LANES, LANES):
+                places = [divmod(i, rows) for i in range(part, part + LANES)]
+                value = collect(builder, sources, [(row, lane) for lane, row in places])
+                vector_store(builder, value, builder.gep(y, [ir.Constant(number, part)]))
+            return context.get_dummy_value()
+
+        return types.void(x, types.int64, y), codegen
+
+    return deal

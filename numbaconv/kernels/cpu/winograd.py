@@ -295,8 +295,8 @@ def correlate(program, plan: Plan, x, w, bias, y, padding, transposed, activatio
         u_plane = plane_size(lines * u_line)
         constants, step = (inputs, u_plane), transform_filters(y.dtype, m=m, backward=transposed)
     else:  # u [plane][vector][line][16]
-        w = laid_out(program, w, 1, transposed=transposed)
-        lines, vectors_of, strides, vector = FilterLines.of(w, transposed)
+        w, w_strides = laid_out(program, w, 1, transposed=transposed)
+        lines, vectors_of, strides, vector = FilterLines.of(w, w_strides, transposed)
         u_line, u_vector = LANES, lines * LANES
         u_plane = plane_size(vectors_of * u_vector)
         constants = (vectors_of, *strides, vector, u_plane, u_line, u_vector)

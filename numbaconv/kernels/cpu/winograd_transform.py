@@ -11,10 +11,10 @@ from numba.extending import intrinsic
 from .activation import ACTIVATIONS
 from .compiler import inline
 from .cooktoom import apply_twice, transforms, transposed
-from .filter import filter_strides
+from .filter import FilterStrides
 from .lowering import Buffer, ceil_div
 from .target import LANES
-from .vector import at, constant, load, splat, vector_load, vector_store
+from .vector import at, collect, constant, load, splat, vector_load, vector_store
 
 I64 = ir.IntType(64)
 TAPS = 3
@@ -87,16 +87,6 @@ def transform_tile(matrix, bias_at=None):
     return transform
 
 
-def _collect(builder, vectors, places):
-    """The vector whose lanes are those at ``places`` of ``vectors``: (vector, lane)."""
-    order = ir.VectorType(ir.IntType(32), LANES)
-    found = vectors[0]
-    for i, vector in enumerate(vectors):
-        lanes = [LANES + lane if of == i else kept for kept, (of, lane) in enumerate(places)]
-        found = builder.shuffle_vector(found, vector, ir.Constant(order, lanes))
-    return found
-
-
 def _copy(builder, source, target, count):
     with cgutils.for_range(builder, count) as loop:
         builder.store(builder.load(builder.gep(source, [loop.index])), builder.gep(target, [loop.index]))
@@ -128,7 +118,7 @@ def transform_filter(m: int, backward: bool):
 
             # the tap t of all filters is a lane or two of each line
             order = [taps - 1 - t if backward else t for t in range(taps)]
-            found = [_collect(builder, lines, [divmod(t + taps * i, LANES) for i in range(LANES)]) for t in order]
+            found = [collect(builder, lines, [divmod(t + taps * i, LANES) for i in range(LANES)]) for t in order]
             results = apply_twice(builder, matrix, [found[i * TAPS : (i + 1) * TAPS] for i in range(TAPS)])
             for i, value in enumerate(value for line in results for value in line):
                 vector_store(builder, value, _place(builder, u, (i, plane)))
@@ -245,7 +235,7 @@ def weights_writer(m: int):
             # numbers that follow each other are the taps of a filter, which lie in one lane
             places = [divmod(i, taps) for i in range(taps * LANES)]
             lines = [
-                _collect(builder, found, [(tap, lane) for lane, tap in places[i : i + LANES]])
+                collect(builder, found, [(tap, lane) for lane, tap in places[i : i + LANES]])
                 for i in range(0, taps * LANES, LANES)
             ]
 
@@ -298,9 +288,9 @@ class FilterLines(NamedTuple):
     vector: int
 
     @classmethod
-    def of(cls, w: Buffer, transposed: bool) -> "FilterLines":
+    def of(cls, w: Buffer, w_strides: FilterStrides, transposed: bool) -> "FilterLines":
         """The filter w of a forward pass or, ``transposed``, of an input gradient: turned by 180 degrees."""
-        _, row, column, line, vector, _ = filter_strides(w, 1, transposed=transposed)
+        _, row, column, line, vector, _ = w_strides
         lines, width = w.shape[:2] if transposed else w.shape[1::-1]
         strides = (0, line, row, column)
         if transposed:  # from the last tap backwards
