@@ -21,7 +21,7 @@ import numbaconv.functional as F
 from numbaconv.graph import Graph, Variable, compile_graph, gradients
 from numbaconv.graph import runner as graph_runner
 from numbaconv.graph.layout import Assembly
-from numbaconv.graph.memory import ALIGNMENT, SLACK, plan_memory
+from numbaconv.graph.memory import ALIGNMENT, PAGE, SLACK, plan_memory
 from numbaconv.graph.rematerialise import rematerialise
 from numbaconv.graph.schedule import schedule
 from numbaconv.kernels import cache as kernel_cache
@@ -159,7 +159,7 @@ def test_runs_read_only_what_they_wrote(seed: int, few_tiles: None) -> None:
             v.data[...] = data
         executable.plan._memory[:] = poison
         results.append([*executable.run(arrays), *(v.data.copy() for v in variables)])
-        used = executable.plan.memory.bytes(cpu_runner.max_threads()) + 4096
+        used = executable.plan.memory.bytes + PAGE
         assert (executable.plan._memory[used:] == poison).all()
     for others in results[1:]:
         for a, b in zip(results[0], others, strict=True):
@@ -210,7 +210,7 @@ def test_buffers_alive_together_never_overlap(threads: int) -> None:
         assembly = Assembly(graph)
         steps = rematerialise(assembly.program.steps, threads, assembly.outputs)
         phases = schedule(steps, threads)
-        plan = plan_memory(phases, assembly.outputs)
+        plan = plan_memory(phases, assembly.outputs, threads=threads)
         check_order(steps, phases)
         uses: dict[int, list[tuple[int, int]]] = {}
         buffers = {}
@@ -222,19 +222,23 @@ def test_buffers_alive_together_never_overlap(threads: int) -> None:
         kept = {id(b) for b in assembly.outputs}
         placed = {key for key, b in buffers.items() if b.leaf is None and b.values is None and key not in kept}
         assert placed == set(plan.places)
-        shared, local = [], []
+        shared, local, areas = [], [], {}
         for key in placed:
             b, place, (first, *_, last) = buffers[key], plan.places[key], [uses[key][0], *uses[key]]
-            assert place.offset % ALIGNMENT == 0
-            if place.local:
+            assert place.offset % ALIGNMENT == place.thread % ALIGNMENT == 0
+            if place.thread:
                 assert first[0] == last[0] and (b.space == "thread" or phases[first[0]].depth_first)
                 local.append((key, first[0], (first[1], last[1] + 1), (place.offset, place.offset + b.bytes)))
-                assert place.offset + b.bytes <= plan.thread
+                assert place.offset + b.bytes <= place.thread
+                assert areas.setdefault(first[0], threads * place.thread) == threads * place.thread
             else:
                 size = b.bytes * b.copies
                 shared.append((key, 0, (first[0], last[0] + 1), (place.offset, place.offset + size)))
-                assert place.offset + size <= plan.shared
+                assert place.offset + size + SLACK <= plan.bytes
                 assert (place.block, place.group) == (b.bytes * (b.space == "block"), b.bytes * (b.space == "group"))
+        for phase, area in areas.items():
+            assert area + SLACK <= plan.bytes
+            assert not any(overlap(alive, (phase, phase + 1)) and room[0] < area for _, _, alive, room in shared)
         for items in (shared, local):
             for i, (key, phase, alive, room) in enumerate(items):
                 for other, other_phase, other_alive, other_room in items[:i]:
@@ -242,10 +246,9 @@ def test_buffers_alive_together_never_overlap(threads: int) -> None:
                     if not apart:  # made block by block where the same phase read the other for the last time
                         left, made = sorted((uses[k][-1], uses[k][0], k) for k in (key, other))
                         assert left[0] < made[1] < (left[0][0] + 1, 0) and phases[left[0][0]].depth_first
-                        assert plan.places[key] == plan.places[other] and not plan.places[key].local
+                        assert plan.places[key] == plan.places[other] and not plan.places[key].thread
                         assert buffers[key].space == buffers[other].space == "block"
                         taken_over += 1
-        assert plan.bytes(threads) >= plan.shared + threads * plan.thread + SLACK
     assert taken_over > 0 or threads == 7  # which divide most batches' units instead of their blocks
 
 
@@ -1101,7 +1104,7 @@ def test_activations_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph_runner, "rematerialise", lambda steps, threads, kept: steps)
     keeping = compile_graph(graph)
     assert len(plan.steps) > len(keeping.plan.steps)
-    assert plan.memory.shared < keeping.plan.memory.shared
+    assert plan.memory.bytes < keeping.plan.memory.bytes
     for once, again in zip(keeping.run(inputs), found, strict=True):
         np.testing.assert_array_equal(once, again)
 

@@ -42,7 +42,7 @@ class DevicePlan(Planned):
         self.driver, self.lock = driver, threading.Lock()
         kernels = (driver.compilable(step.kernel) for step in self.steps)
         compile_kernels([kernel for kernel in kernels if kernel is not None], on_compile)
-        self._arena = self.allocate(self.memory.shared)
+        self._arena = self.allocate(self.memory.bytes)
         self.results = [self.allocate(b.bytes) for b in self.outputs]
         self._result_of = {id(b): place for b, place in zip(self.outputs, self.results, strict=True)}
         self._constants: dict[int, int] = {}

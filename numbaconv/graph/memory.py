@@ -1,42 +1,43 @@
 """One arena for everything a run needs: nothing is allocated in a step, and dead values make room for new ones.
 
 A value that lives and dies within one depth-first phase exists once for each thread, not once for each block: the
-thread uses the same few hundred kilobytes for block after block, and they stay in its cache.
+thread uses the same few hundred kilobytes for block after block, and they stay in its cache.  All phases have their
+threads' values at the start of the arena; what is not alive in a phase may lie there before and after it.
 """
 
 import bisect
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ..kernels.lowering import Buffer
 from .schedule import Phase
 
 ALIGNMENT = 64
+PAGE = 4096
 SLACK = 4096  # vector loads may read past the end of a row, never write
 
 
 @dataclass
 class Place:
-    """Where a buffer lies: bytes from the start of the shared part or of a thread's part, and steps between copies."""
+    """Where a buffer lies: bytes from the start of the arena, and steps from one copy to the next."""
 
     offset: int
-    local: bool
     block: int = 0
     group: int = 0
+    thread: int = 0
 
 
 @dataclass
 class MemoryPlan:
-    places: dict[int, Place] = field(default_factory=dict)
-    shared: int = 0
-    thread: int = 0
+    """Places of buffers, by their ``id``, and how many bytes the arena has."""
 
-    def bytes(self, threads: int) -> int:
-        return self.shared + threads * self.thread + SLACK
+    places: dict[int, Place] = field(default_factory=dict)
+    bytes: int = SLACK
 
 
 @dataclass
 class _Item:
-    """Buffers that follow each other in one place of ``size`` bytes, in use from ``first`` to ``last``.
+    """Buffers that follow each other in one place of ``size`` bytes from ``start``, in use from ``first`` to ``last``.
 
     ``last_use``: phase and step at which what lies there is read for the last time.
     """
@@ -46,6 +47,7 @@ class _Item:
     size: int
     buffers: list[Buffer]
     last_use: tuple[int, int] = (-1, -1)
+    start: int = 0
 
 
 class _LeftBehind:
@@ -78,12 +80,11 @@ class _LeftBehind:
         return items.pop(max(found)[2])[1] if found else None
 
 
-def plan_memory(phases: list[Phase], kept: list[Buffer], prepared: int = 0) -> MemoryPlan:
+def plan_memory(phases: list[Phase], kept: list[Buffer], prepared: int = 0, threads: int = 1) -> MemoryPlan:
     """Place all buffers of ``phases`` but leaves; ``kept`` (results) are bound to memory of their own at each run.
 
-    What the first ``prepared`` phases leave for the others stays for good.
+    What the first ``prepared`` phases leave for the others stays for good.  There is room for ``threads`` threads.
     """
-    plan = MemoryPlan()
     spans: dict[int, list[tuple[int, int]]] = {}  # buffer -> (phase, step) of each use
     buffers: dict[int, Buffer] = {}
     outside = {id(b) for b in kept}
@@ -112,10 +113,19 @@ def plan_memory(phases: list[Phase], kept: list[Buffer], prepared: int = 0) -> M
         place.buffers.append(b)
         place.last, place.last_use = last, uses[-1]
         behind.add(place)
-    for items in local.values():
-        plan.thread = max(plan.thread, _pack(items, plan, local=True))
-    plan.thread = -(-plan.thread // 4096) * 4096 + (ALIGNMENT if plan.thread else 0)
-    plan.shared = _pack(shared, plan, local=False)
+    plan = MemoryPlan()
+    areas: list[_Item] = []
+    for p, items in local.items():
+        # A page and a line apart, the threads' values do not share lines, nor sets of the caches.
+        thread = -(-_pack(_largest_first(items)) // PAGE) * PAGE + ALIGNMENT
+        areas.append(_Item(p, p, _aligned(thread * threads), []))
+        for item in items:
+            plan.places |= {id(b): Place(item.start, thread=thread) for b in item.buffers}
+    plan.bytes += _pack([*areas, *_largest_first(shared)])
+    for item in shared:
+        for b in item.buffers:
+            block, group = (b.bytes if b.space == space else 0 for space in ("block", "group"))
+            plan.places[id(b)] = Place(item.start, block, group)
     return plan
 
 
@@ -123,14 +133,15 @@ def _aligned(size: int) -> int:
     return max(ALIGNMENT, -(-size // ALIGNMENT) * ALIGNMENT)
 
 
-def _pack(items: list[_Item], plan: MemoryPlan, local: bool) -> int:
-    """Give each item an offset such that what is alive at the same time does not overlap.
+def _largest_first(items: list[_Item]) -> list[_Item]:
+    return sorted(items, key=lambda item: -item.size)
 
-    Largest first, each at the lowest gap that fits.
-    """
+
+def _pack(items: Iterable[_Item]) -> int:
+    """Start each item, one after the other, at the lowest gap among those alive with it; the bytes that all need."""
     placed: list[tuple[int, int, int, int]] = []  # start, end, first, last, in this order
     total = 0
-    for item in sorted(items, key=lambda item: -item.size):
+    for item in items:
         start = 0
         for low, high, first, last in placed:
             if start + item.size <= low:
@@ -138,12 +149,5 @@ def _pack(items: list[_Item], plan: MemoryPlan, local: bool) -> int:
             if high > start and first <= item.last and item.first <= last:
                 start = high
         bisect.insort(placed, (start, start + item.size, item.first, item.last))
-        total = max(total, start + item.size)
-        for buffer in item.buffers:
-            plan.places[id(buffer)] = Place(
-                start,
-                local,
-                block=buffer.bytes if buffer.space == "block" and not local else 0,
-                group=buffer.bytes if buffer.space == "group" else 0,
-            )
+        item.start, total = start, max(total, start + item.size)
     return total

@@ -18,6 +18,7 @@ from ..kernels.device import check_precision, driver_for
 from ..kernels.workers import OnCompile, compile_kernels
 from ..ops.core import Operator, set_eager
 from .graph import Graph, Variable
+from .memory import PAGE
 from .plan import Planned
 from .rematerialise import rematerialise
 from .schedule import Phase, schedule
@@ -37,14 +38,12 @@ class Plan(Planned):
     """A plan with its arena and the tables of the parallel loop."""
 
     def __init__(self, graph: Graph, threads: int, on_compile: OnCompile | None = None, frozen: bool = False) -> None:
-        self.threads, self.has_run = threads, False
+        self.threads, self.copies, self.has_run = threads, cpu.max_threads(), False
         super().__init__(graph, CPU, frozen)
         steps = self.steps
         compile_kernels([step.kernel for step in steps], on_compile)
-        size = self.memory.bytes(cpu.max_threads())
-        self._memory = np.empty(size + 4096, np.uint8)
-        start = -(-address(self._memory) // 4096) * 4096
-        thread_start = start + self.memory.shared
+        self._memory = np.empty(self.memory.bytes + PAGE, np.uint8)
+        start = -(-address(self._memory) // PAGE) * PAGE
         self.scratch = np.zeros(cpu.max_threads() * cpu.WORDS, np.int64)
         leaf_rows: list[list[int]] = [[] for _ in graph.leaves]
         output_rows: list[list[int]] = [[] for _ in self.outputs]
@@ -73,10 +72,8 @@ class Plan(Planned):
                     operand_rows.append((0, 0, 0, 0))
                 else:
                     place = self.memory.places[id(b)]
-                    base = (thread_start if place.local else start) + place.offset
-                    operand_rows.append(
-                        (base, place.block * by_block, place.group * by_block, self.memory.thread if place.local else 0)
-                    )
+                    steps_of = (place.block * by_block, place.group * by_block, place.thread)
+                    operand_rows.append((start + place.offset, *steps_of))
         first, phase_rows = 0, []
         for phase in self.phases:
             phase_rows.append(
