@@ -6,7 +6,6 @@ threads' values at the start of the arena; what is not alive in a phase may lie 
 """
 
 import bisect
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ..kernels.lowering import Buffer
@@ -118,7 +117,7 @@ def plan_memory(phases: list[Phase], kept: list[Buffer], prepared: int = 0, thre
     for p, items in local.items():
         # A page and a line apart, the threads' values do not share lines, nor sets of the caches.
         thread = -(-_pack(_largest_first(items)) // PAGE) * PAGE + ALIGNMENT
-        areas.append(_Item(p, p, _aligned(thread * threads), []))
+        areas.append(_Item(p, p, thread * threads, []))
         for item in items:
             plan.places |= {id(b): Place(item.start, thread=thread) for b in item.buffers}
     plan.bytes += _pack([*areas, *_largest_first(shared)])
@@ -137,7 +136,7 @@ def _largest_first(items: list[_Item]) -> list[_Item]:
     return sorted(items, key=lambda item: -item.size)
 
 
-def _pack(items: Iterable[_Item]) -> int:
+def _pack(items: list[_Item]) -> int:
     """Start each item, one after the other, at the lowest gap among those alive with it; the bytes that all need."""
     placed: list[tuple[int, int, int, int]] = []  # start, end, first, last, in this order
     total = 0

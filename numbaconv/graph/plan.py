@@ -12,13 +12,11 @@ from .schedule import Phase, split_constant
 class Planned:
     """The steps of all graphs of one structure, in phases, and where their values lie.
 
-    The first ``prepared`` phases of a plan that is ``frozen`` depend on bound arrays only and are run once.  Threads'
-    own values have ``copies`` places.
+    The first ``prepared`` phases of a plan that is ``frozen`` depend on bound arrays only and are run once.  There
+    is room for ``most_threads`` threads.
     """
 
-    copies = 1
-
-    def __init__(self, graph: Graph, backend: Backend, frozen: bool) -> None:
+    def __init__(self, graph: Graph, backend: Backend, frozen: bool, most_threads: int = 1) -> None:
         self.backend, self.frozen = backend, frozen
         self.leaf_specs = [t.spec for t in graph.leaves]
         self.input_positions = [i for i, source in enumerate(graph.sources) if source is None]
@@ -32,7 +30,7 @@ class Planned:
         self.phases = self.scheduled(once)
         self.prepared = len(self.phases)
         self.phases += self.scheduled(always)
-        self.memory: MemoryPlan = plan_memory(self.phases, self.outputs, self.prepared, self.copies)
+        self.memory: MemoryPlan = plan_memory(self.phases, self.outputs, self.prepared, most_threads)
         self.steps = [step for phase in self.phases for step in phase.steps]
 
     def rewritten(self, steps: list) -> list:

@@ -38,8 +38,8 @@ class Plan(Planned):
     """A plan with its arena and the tables of the parallel loop."""
 
     def __init__(self, graph: Graph, threads: int, on_compile: OnCompile | None = None, frozen: bool = False) -> None:
-        self.threads, self.copies, self.has_run = threads, cpu.max_threads(), False
-        super().__init__(graph, CPU, frozen)
+        self.threads, self.has_run = threads, False
+        super().__init__(graph, CPU, frozen, cpu.max_threads())
         steps = self.steps
         compile_kernels([step.kernel for step in steps], on_compile)
         self._memory = np.empty(self.memory.bytes + PAGE, np.uint8)
